@@ -1,0 +1,155 @@
+"""A process's place in the control plane: its registry entry, its lease, and its journal of events in Redis.
+
+Redis may be away at any time: the entry is renewed when it is back, and events wait in a bounded queue.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Final
+
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from wsmon.protocol.codec import event_object
+from wsmon.protocol.fields import dump_object
+from wsmon.protocol.frames import EventFrame
+from wsmon.protocol.registry import ENTRY_RENEW_S, ENTRY_TTL_S, STREAM_LENGTH, Keys, RegistryEntry
+
+log = logging.getLogger(__name__)
+
+REDIS_TIMEOUT_S: Final = 1.0
+"""redis-py's own retries outlive a lease: none here, and no call longer than this."""
+JOURNAL_QUEUED: Final = 2_000
+REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError)
+
+
+def connect_redis(url: str) -> redis.asyncio.Redis:
+    """Return a client whose calls answer or fail within about a second; nothing is connected yet."""
+    if url.startswith("redis+sentinel://"):
+        raise ValueError("Sentinel URLs are not supported by this role")
+    return redis.asyncio.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+
+
+class Membership:
+    """Keeps one registry entry alive and writes one process's events. `run` until cancelled."""
+
+    def __init__(self, client: redis.asyncio.Redis, keys: Keys, entry: RegistryEntry) -> None:
+        self._redis = client
+        self._keys = keys
+        self._entry = entry
+        self._queue: deque[EventFrame] = deque(maxlen=JOURNAL_QUEUED)
+        self._wake = asyncio.Event()
+        self._registered_at: float | None = None
+        self.dropped = 0
+        """Events that Redis was away too long for."""
+        self.available = False
+        """Whether the last write to Redis went through."""
+        self.rtt_ms = 0.0
+
+    @property
+    def entry(self) -> RegistryEntry:
+        """What is registered."""
+        return self._entry
+
+    @property
+    def lease_age_s(self) -> float | None:
+        """Seconds since the entry was last renewed; None before the first time."""
+        if self._registered_at is None:
+            return None
+        return asyncio.get_running_loop().time() - self._registered_at
+
+    def change(self, entry: RegistryEntry) -> None:
+        """Register `entry` from now on; it goes out with the next write."""
+        self._entry = entry
+        self._wake.set()
+
+    def journal(self, event: EventFrame) -> None:
+        """Queue an event for the stream; the oldest gives way while Redis is away."""
+        if len(self._queue) == JOURNAL_QUEUED:
+            self.dropped += 1
+        self._queue.append(event)
+        self._wake.set()
+
+    async def register(self) -> None:
+        """Write the entry and its lease.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: Redis does not answer.
+
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.zadd(self._keys.nodes, {self._entry.id: time.time() + ENTRY_TTL_S})
+        pipe.set(self._keys.node(self._entry.id), dump_object(self._entry.to_object()), ex=int(ENTRY_TTL_S))
+        await pipe.execute()
+        self._registered_at = clock()
+        self.rtt_ms = (self._registered_at - started) * 1_000
+
+    async def run(self) -> None:
+        """Renew the entry and write events until cancelled."""
+        clock = asyncio.get_running_loop().time
+        renew_at = clock()
+        while True:
+            self._wake.clear()
+            try:
+                if clock() >= renew_at:
+                    await self.register()
+                    renew_at = clock() + ENTRY_RENEW_S
+                await self._write_events()
+                self._say_available()
+            except REDIS_ERRORS as error:
+                if self.available:
+                    log.warning("redis is away: %s", error)
+                self.available = False
+                renew_at = clock()
+                await asyncio.sleep(0.25)
+                continue
+            try:
+                async with asyncio.timeout(max(0.0, renew_at - clock())):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def leave(self) -> None:
+        """Write what is queued and take the entry back, if Redis is there to hear it."""
+        try:
+            await self._write_events()
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.zrem(self._keys.nodes, self._entry.id)
+            pipe.delete(self._keys.node(self._entry.id))
+            await pipe.execute()
+        except REDIS_ERRORS as error:
+            log.info("could not leave the registry: %s", error)
+
+    def _say_available(self) -> None:
+        if not self.available:
+            log.info("redis answers")
+        self.available = True
+
+    async def _write_events(self) -> None:
+        while self._queue:
+            batch = list(self._queue)[:200]
+            pipe = self._redis.pipeline(transaction=False)
+            for event in batch:
+                pipe.xadd(
+                    self._keys.events,
+                    {"event": dump_object(event_object(event))},
+                    maxlen=STREAM_LENGTH,
+                    approximate=True,
+                )
+            await pipe.execute()
+            for event in batch:
+                if self._queue and self._queue[0] is event:
+                    self._queue.popleft()

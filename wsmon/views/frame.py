@@ -1,0 +1,238 @@
+"""The values that are drawn. A `Frame` is one complete, consistent picture; equal parts need no repainting.
+
+Everything in here is finished: ages are computed, text from outside is neutralised (no control characters, bounded
+length), nothing has to be looked up. `None` means unknown and is drawn as such, never as zero.
+Times named `at` are Unix seconds, durations end in `_s` or `_ms`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from wsmon.protocol.states import NodeState
+
+
+class Health(StrEnum):
+    """One word for the whole cluster."""
+
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNREACHABLE = "unreachable"
+
+
+class Severity(StrEnum):
+    """How much attention a line asks for."""
+
+    QUIET = "quiet"
+    INFO = "info"
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What the fleet's end-to-end checker counted."""
+
+    published: int = 0
+    delivered: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    inverted: int = 0
+    never_acked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The status bar."""
+
+    cluster: str
+    profile: str | None = None
+    health: Health = Health.STARTING
+    problems: tuple[str, ...] = ()
+    """Short sentences, worst first: "redis is away for 3 s", "no checker leads", "gateway is gone"."""
+    armed: bool = True
+    at: float = 0.0
+    """When the frame was made."""
+    nodes_online: int = 0
+    nodes_total: int = 0
+    clients_connected: int | None = None
+    clients_reconnecting: int | None = None
+    audit: Audit | None = None
+    removal_window_s: tuple[float, float] | None = None
+    """A node silent for less than the first is never removed, for more than the second always (soft evidence)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """One node of the table."""
+
+    id: str
+    state: NodeState
+    since_s: float | None = None
+    """Seconds in this state."""
+    detail: str = ""
+    """What stands behind the state's word: `2/3` failures of a suspect, connections left of a draining one, …"""
+    why: str = ""
+    """A sentence: which guard put the node there."""
+    heartbeat: str = ""
+    """`ok` or `2/3`: the checker's heartbeats."""
+    http: str = ""
+    """The same for its HTTP probes."""
+    misses: int = 0
+    misses_needed: int | None = None
+    connections: int | None = None
+    connections_delta: int | None = None
+    """Change over the last few seconds."""
+    messages_in_s: float | None = None
+    messages_out_s: float | None = None
+    lag_ms: float | None = None
+    rtt_ms: float | None = None
+    cpu: float | None = None
+    """Percent of one core."""
+    rss: int | None = None
+    """Bytes."""
+    fds: int | None = None
+    uptime_s: float | None = None
+    pid: int | None = None
+    process: str = ""
+    """What the supervisor says of the process: running, frozen, exited, …"""
+    address: str | None = None
+    silent_s: float | None = None
+    """Set when nothing was heard from the node itself for longer than it promised: its values are old."""
+    fault: str = ""
+    """An injected fault that is on now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """One process that is not a node: redis, checker, gateway, fleet, supervisor."""
+
+    id: str
+    kind: str
+    state: str
+    """One word: running, leading, away, restarting, …"""
+    good: bool
+    detail: str = ""
+    pid: int | None = None
+    cpu: float | None = None
+    rss: int | None = None
+    restarts: int = 0
+
+
+class SegmentKind(StrEnum):
+    """What a stretch of a client's lane shows."""
+
+    CONNECTED = "connected"
+    LOST = "lost"
+    """A point: the moment the connection was lost."""
+    WAITED = "waited"
+    """A wait that lies behind."""
+    PLANNED = "planned"
+    """A wait that still lies ahead, up to the next attempt."""
+    ATTEMPT = "attempt"
+    """An attempt under way, or one whose end was not told."""
+    FAILED = "failed"
+    """A failed attempt."""
+    RESUMED = "resumed"
+    """A point: back on a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of time of one lane; a point has `start_at == end_at`."""
+
+    kind: SegmentKind
+    start_at: float
+    end_at: float
+    label: str = ""
+    """Node for connected, lost and resumed; outcome for failed; `#2 0.84 s` for waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One client's way back."""
+
+    client: str
+    away: bool
+    """Whether it is away right now."""
+    node: str | None
+    """Where it was, or is again."""
+    attempt: int
+    summary: str
+    """One short line: `n1 → away 1.2 s, try 2 in 0.3 s` or `n1 → n3 in 0.84 s, 2 tries`."""
+    segments: tuple[Segment, ...]
+    lost_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """All lanes that are or were recently away, the newest loss first, and the storm ahead."""
+
+    now_at: float = 0.0
+    lanes: tuple[Lane, ...] = ()
+    away: int = 0
+    back: int = 0
+    """How many of the lanes are back."""
+    hidden: int = 0
+    """Lanes left out because there are too many."""
+    planned: tuple[int, ...] = ()
+    """Attempts planned in each of the coming seconds."""
+    slowest_s: float | None = None
+    """Longest way back among the lanes shown."""
+    median_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One line of the event list. `key` is unique and stable."""
+
+    key: tuple[str, int, int]
+    at: float
+    source: str
+    kind: str
+    severity: Severity
+    text: str
+    node: str | None = None
+    client: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartStep:
+    """One step of the start-up."""
+
+    name: str
+    done: bool
+    detail: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRow:
+    """An action asked for at this console, and what became of it."""
+
+    key: int
+    at: float
+    text: str
+    done: bool
+    ok: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One picture of the cluster."""
+
+    header: Header
+    nodes: tuple[NodeRow, ...] = ()
+    services: tuple[ServiceRow, ...] = ()
+    timeline: Timeline = field(default_factory=Timeline)
+    events: tuple[EventRow, ...] = ()
+    """Newest last, bounded."""
+    events_lost: int = 0
+    """Events that never reached us: holes in the sources' numbering."""
+    start: tuple[StartStep, ...] = ()
+    """Steps of the start-up; empty when attached to a running cluster."""
+    ended: str = ""
+    """Why there is nothing more to see (the cluster is gone); empty while it lives."""
+    actions: tuple[ActionRow, ...] = ()
