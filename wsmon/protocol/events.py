@@ -276,12 +276,12 @@ def decode_body(event: EventFrame) -> EventBody:
     return made
 
 
+# Everything else is an object.
 _ACCEPTED: dict[object, tuple[type, ...]] = {
     str: (str,),
     int: (int,),
     float: (int, float),
     bool: (bool,),
-    ReadOnlyJson: (dict,),
 }
 
 
@@ -293,7 +293,7 @@ def _shape(body: type) -> dict[str, tuple[tuple[type, ...], bool]]:
         if isinstance(hint, types.UnionType):
             hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
         required = item.default is MISSING and item.default_factory is MISSING
-        shape[item.name] = (_ACCEPTED[hint], required)
+        shape[item.name] = (_ACCEPTED.get(hint, (dict,)), required)
     return shape
 
 
