@@ -53,8 +53,7 @@ class Pair:
         """Carry everything both ways; return what the watcher learned."""
         told: list[object] = []
         for _ in range(3):
-            for text in self.served.take(now=now, at=now, lag_ms=0.0):
-                told.append(self.watch.receive(text))
+            told += [self.watch.receive(text) for text in self.served.take(now=now, at=now, lag_ms=0.0)]
             for text in self.watch.take():
                 self.served.receive(text, now=now)
         return [item for item in told if item is not None]
