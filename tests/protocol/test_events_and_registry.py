@@ -1,10 +1,13 @@
 """Events, registry entries, verdicts and descriptors: there and back, and refused by name."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wsmon.errors import RemoteProtocolError, UsageError
+from wsmon.protocol.codec import ENVELOPE
 from wsmon.protocol.descriptor import Descriptor, decode_descriptor
 from wsmon.protocol.events import (
     KINDS,
@@ -31,7 +34,7 @@ def frame(kind: str, fields: JsonObject) -> EventFrame:
 BODIES: tuple[EventBody, ...] = (
     NodeStateChanged(node="n1", old="online", new="suspect", reason="r", evidence={"failed": 1}, epoch=3),
     HeartbeatMissed(node="n1", count=1, needed=3),
-    ReconnectScheduled(client="c1", attempt=2, delay_s=0.5, jitter=1.1, source="backoff"),
+    ReconnectScheduled(client="c1", attempt=2, delay_s=0.5, jitter=1.1, delay_source="backoff"),
     ActionDone(actor={"user": "u"}, op="kill", target="n1", ok=False),
     Unrecognised(kind="later", fields={"x": 1}),
 )
@@ -40,6 +43,12 @@ BODIES: tuple[EventBody, ...] = (
 @pytest.mark.parametrize("body", BODIES, ids=kind_of)
 def test_an_event_body_comes_back_as_it_went(body: EventBody) -> None:
     assert decode_body(frame(kind_of(body), body_fields(body))) == body
+
+
+def test_no_body_has_a_field_of_the_envelope() -> None:
+    """It would give the event another identity on its way."""
+    taken = {item.name for body in KINDS.values() for item in dataclasses.fields(body)} & set(ENVELOPE)
+    assert taken == set()
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ def event_object(event: EventFrame) -> JsonObject:
         "seq": event.seq,
         "at": event.at,
         "kind": event.kind,
-        **event.fields,
+        # A field of a body that bears a name of the envelope would give the event another identity.
+        **{name: value for name, value in event.fields.items() if name not in ENVELOPE},
     }
 
 

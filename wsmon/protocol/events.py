@@ -45,13 +45,17 @@ class ClientLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectScheduled:
-    """A client will try again in `delay_s`; `jitter` is the factor that the dice gave, `source` where the delay is from."""
+    """A client will try again in `delay_s`; `jitter` is the factor that the dice gave.
+
+    `delay_source` tells where the delay is from: spread, backoff, goaway or advice. (An event's own `source` is the
+    process that reports it.)
+    """
 
     client: str
     attempt: int
     delay_s: float
     jitter: float | None = None
-    source: str | None = None
+    delay_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
