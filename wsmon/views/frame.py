@@ -71,6 +71,10 @@ class NodeRow:
     state: NodeState
     since_s: float | None = None
     """Seconds in this state."""
+    since_at: float | None = None
+    """When the state began."""
+    reason: str = ""
+    """Why, in the words of whoever said so: `heartbeat 3/3 missed`. `why` is the whole story."""
     detail: str = ""
     """What stands behind the state's word: `2/3` failures of a suspect, connections left of a draining one, …"""
     why: str = ""

@@ -1,0 +1,150 @@
+import pytest
+
+from tests.support.facts import BOOT, T0, event, happened, well
+from wsmon.protocol.events import (
+    ActionDone,
+    BreakerChanged,
+    ClientLost,
+    DrainAborted,
+    DrainDone,
+    DrainProgress,
+    DrainStarted,
+    EventBody,
+    FaultEnded,
+    FaultStarted,
+    FeedChanged,
+    HeartbeatMissed,
+    LeaderChanged,
+    NodeStateChanged,
+    ProcessExited,
+    ReconnectFailed,
+    ReconnectScheduled,
+    ReconnectStarted,
+    Resumed,
+    Unrecognised,
+    ZombieRefused,
+)
+from wsmon.protocol.frames import EventFrame
+from wsmon.views.events import EVENTS_SHOWN, event_row, event_rows
+from wsmon.views.frame import Severity
+
+REMOVED = NodeStateChanged(node="n2", old="suspect", new="removed", reason="heartbeat 3/3 missed")
+SENTENCES: tuple[tuple[EventBody, Severity, str], ...] = (
+    (REMOVED, Severity.BAD, "n2 suspect → removed: heartbeat 3/3 missed"),
+    (NodeStateChanged(node="n2", old="joining", new="online"), Severity.GOOD, "n2 joining → online"),
+    (NodeStateChanged(node="n2", old="online", new="odd"), Severity.INFO, "n2 online → odd"),
+    (HeartbeatMissed(node="n2", count=2, needed=3), Severity.WARNING, "n2 missed heartbeat 2/3"),
+    (HeartbeatMissed(connection="k7", count=1, needed=3), Severity.INFO, "connection k7 missed heartbeat 1/3"),
+    (HeartbeatMissed(count=1, needed=3), Severity.INFO, "connection ? missed heartbeat 1/3"),
+    (ClientLost(client="c1", node="n2", code=1006), Severity.WARNING, "c1 lost n2 (1006 connection broken)"),
+    (ClientLost(client="c1", code=1000), Severity.INFO, "c1 lost its node (1000 closed)"),
+    (ClientLost(client="c1", node="n2", code=4999), Severity.WARNING, "c1 lost n2 (4999)"),
+    (ClientLost(client="c1", node="n2"), Severity.WARNING, "c1 lost n2"),
+    (
+        ReconnectScheduled(client="c1", attempt=2, delay_s=0.4, jitter=1.13, delay_source="backoff"),
+        Severity.QUIET,
+        "c1 tries again in 0.40 s, attempt 2 (jitter ×1.13, backoff)",
+    ),
+    (
+        ReconnectScheduled(client="c1", attempt=1, delay_s=10**400),
+        Severity.QUIET,
+        "c1 tries again in 1000000000000000000.00 s, attempt 1",
+    ),
+    (ReconnectStarted(client="c1", attempt=2), Severity.QUIET, "c1 attempt 2 begins"),
+    (ReconnectFailed(client="c1", attempt=2, outcome="refused"), Severity.WARNING, "c1 attempt 2 failed: refused"),
+    (ReconnectFailed(client="c1", outcome="timeout"), Severity.WARNING, "c1 attempt failed: timeout"),
+    (
+        Resumed(client="c1", node="n3", how="log", ms=812.0, replayed=7),
+        Severity.GOOD,
+        "c1 is back on n3 after 0.81 s, 7 replayed from log",
+    ),
+    (Resumed(client="c1", node="n3"), Severity.GOOD, "c1 is back on n3"),
+    (DrainStarted(node="n1", total=20), Severity.INFO, "n1 begins to drain: 20 connections"),
+    (DrainStarted(node="n1"), Severity.INFO, "n1 begins to drain"),
+    (DrainProgress(node="n1", left=7, total=20), Severity.QUIET, "n1 drains: 7 of 20 left"),
+    (DrainProgress(node="n1", left=7), Severity.QUIET, "n1 drains: 7 left"),
+    (DrainDone(node="n1"), Severity.GOOD, "n1 is drained"),
+    (DrainDone(node="n1", forced=2), Severity.WARNING, "n1 is drained; 2 connections were closed by force"),
+    (DrainAborted(node="n1"), Severity.INFO, "n1 takes clients again: the drain was called off"),
+    (FaultStarted(fault="freeze", target="n1", ttl_s=15), Severity.WARNING, "fault freeze injected at n1 for 15 s"),
+    (FaultStarted(fault="freeze", target="n1"), Severity.WARNING, "fault freeze injected at n1"),
+    (FaultEnded(fault="freeze", target="n1"), Severity.INFO, "fault freeze at n1 is over"),
+    (ProcessExited(id="n1", signal=9), Severity.BAD, "process n1 was killed by SIGKILL"),
+    (ProcessExited(id="n1", signal=4_000), Severity.BAD, "process n1 was killed by signal 4000"),
+    (ProcessExited(id="n1", code=0), Severity.INFO, "process n1 ended with code 0"),
+    (ProcessExited(id="n1", code=3), Severity.BAD, "process n1 ended with code 3"),
+    (ProcessExited(id="n1"), Severity.BAD, "process n1 ended"),
+    (LeaderChanged(epoch=4, who="checker"), Severity.INFO, "checker leads the checkers, epoch 4"),
+    (BreakerChanged(name="n1→redis", old="closed", new="open"), Severity.WARNING, "breaker n1→redis closed → open"),
+    (BreakerChanged(name="b", old="open", new="closed"), Severity.INFO, "breaker b open → closed"),
+    (FeedChanged(channel="room.1", old="syncing", new="live"), Severity.QUIET, "feed of room.1 syncing → live"),
+    (FeedChanged(channel="room.1", old="live", new="gap"), Severity.INFO, "feed of room.1 live → gap"),
+    (
+        ZombieRefused(client="c1", node="n2", reason="old attempt"),
+        Severity.WARNING,
+        "an earlier life of c1 of n2 was refused: old attempt",
+    ),
+    (ZombieRefused(), Severity.WARNING, "an earlier life of somebody was refused"),
+    (
+        ActionDone(actor={"user": "ann", "host": "h"}, op="drain", target="n1", reason="new kernel"),
+        Severity.INFO,
+        "ann: drain n1: new kernel",
+    ),
+    (
+        ActionDone(actor={"user": 7}, op="drain", target="n1", ok=False),
+        Severity.WARNING,
+        "somebody: drain n1 was refused",
+    ),
+    (
+        Unrecognised(
+            kind="dance", fields={"a": 1, "b": [1, 2], "c": {"d": 1}, "e": None, "f": 1.5, "g": "x", "h": True}
+        ),
+        Severity.INFO,
+        "dance a=1 b=[2] c={1} e=null f=1.5 g=x h=true",
+    ),
+    (Unrecognised(kind="dance", fields={}), Severity.INFO, "dance"),
+)
+
+
+@pytest.mark.parametrize(("body", "severity", "text"), SENTENCES)
+def test_an_event_is_one_clear_sentence(body: EventBody, severity: Severity, text: str) -> None:
+    row = event_row(event(body, seq=1))
+    assert (row.severity, row.text) == (severity, text)
+
+
+def test_every_kind_has_a_sentence() -> None:
+    told = {type(body) for body, _, _ in SENTENCES}
+    assert told == set(EventBody.__args__)
+
+
+def test_an_unknown_event_with_many_fields_is_cut() -> None:
+    row = event_row(event(Unrecognised(kind="k" * 60, fields={f"f{i}": "x" * 900 for i in range(90)}), seq=1))
+    assert len(row.text) <= 240
+    assert row.text.endswith("…")
+
+
+def test_rows_know_who_they_are_about() -> None:
+    row = event_row(event(Resumed(client="c1", node="n3"), T0 + 1, seq=4, source="fleet"))
+    assert (row.key, row.at, row.source, row.kind) == (("fleet", BOOT, 4), T0 + 1, "fleet", "resumed")
+    assert (row.node, row.client) == ("n3", "c1")
+    assert event_row(event(LeaderChanged(epoch=1, who="x"), seq=1)).node is None
+
+
+def test_hostile_names_are_harmless_and_keys_stay_unique() -> None:
+    rows = [
+        event_row(EventFrame(source=source, boot=1, seq=1, at=1e300, kind="\x1b]0;", fields={"\x07": "\x1b[2J"}))
+        for source in ("a\x1b", "a\x1c", "a\ufffd")
+    ]
+    assert len({row.key for row in rows}) == 3
+    for row in rows:
+        assert all(char.isprintable() for char in f"{row.key[0]}{row.source}{row.kind}{row.text}")
+        assert row.at <= 1e11
+
+
+def test_the_newest_events_are_shown_and_a_row_is_made_once() -> None:
+    model = well()
+    for seq in range(EVENTS_SHOWN + 10):
+        model.apply(happened(DrainAborted(node="n1"), T0 + seq, seq=seq))
+    rows = event_rows(model)
+    assert (len(rows), rows[-1].at, rows[0].at) == (EVENTS_SHOWN, T0 + EVENTS_SHOWN + 9, T0 + 10)
+    assert event_rows(model)[0] is rows[0]

@@ -1,0 +1,223 @@
+"""One row for each node, and the sentence that says which guard put it there."""
+
+import re
+from functools import lru_cache
+
+from wsmon.model.cluster import ClusterModel, Node, Peer
+from wsmon.model.inputs import ProcessSample
+from wsmon.model.reading import count, moment, number, span, table, text
+from wsmon.model.standing import DEAD_WORDS, Standing, Voices, standing
+from wsmon.protocol.frames import ReadOnlyJson
+from wsmon.protocol.session import BEAT_S, SILENCE_S
+from wsmon.protocol.states import NodeState
+from wsmon.views import text as words
+from wsmon.views.frame import NodeRow
+from wsmon.views.text import age, ago, clean, name
+
+QUIET_S = 2.5 * BEAT_S
+"""A peer that promised a beat each second is late after this."""
+REASON_LONGEST = 160
+
+
+@lru_cache(maxsize=8_192)
+def natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Return a key that sorts n2 before n10."""
+    parts = re.findall(r"[0-9]{1,15}|[^0-9]+", text)
+    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts), text
+
+
+def node_rows(model: ClusterModel, heard: Voices) -> tuple[NodeRow, ...]:
+    """Return the nodes in natural order of their names."""
+    return tuple(node_row(model, item, heard) for item in sorted(model.listed(), key=natural))
+
+
+def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
+    """Return the row of the node called `item`."""
+    now = heard.now
+    node, peer = model.nodes.get(item) or Node(item), model.peers.get(item) or Peer(item)
+    target, process = table(heard.targets, item), table(heard.processes, item)
+    stands = standing(model, item, heard)
+    status = text(process, "status") or ""
+    dead = status in DEAD_WORDS
+    connected = peer.gone_at is None and peer.heard_at is not None
+    quiet_s = peer.quiet_s(now)
+    late = quiet_s is not None and (not connected or quiet_s > QUIET_S)
+    # Without a connection nothing is known of the numbers any more; of a silent peer the last ones are, and are old.
+    state: ReadOnlyJson = peer.state if connected else {}
+    sample = _sample(model, item, process, peer, dead=dead, now=now)
+    own = table(state, "process")
+    heartbeat, http = table(target, "heartbeat"), table(target, "http")
+    connections = count(state, "connections")
+    change = node.connections.change() if connected and not late else None
+    lag_ms = peer.lag_ms if peer.lag_ms is not None else number(state, "loop_lag_ms")
+    entry = node.entry
+    address = text(state, "address") or (entry.address if entry is not None else None)
+    return NodeRow(
+        id=name(item),
+        state=stands.state,
+        since_s=age(stands.since_at, now),
+        since_at=stands.since_at,
+        reason=clean(stands.reason, REASON_LONGEST),
+        detail=_detail(stands.state, state, target, connections),
+        why=clean(_why(stands, state, target, process, heard)),
+        heartbeat=_check(heartbeat),
+        http=_check(http) or _own_look(node, now),
+        misses=count(heartbeat, "failed") or 0,
+        misses_needed=count(heartbeat, "needed"),
+        connections=connections,
+        connections_delta=None if change is None else int(change),
+        messages_in_s=_rate(node.messages_in.per_second()) if connected and not late else None,
+        messages_out_s=_rate(node.messages_out.per_second()) if connected and not late else None,
+        lag_ms=_tenths(lag_ms) if connected else None,
+        rtt_ms=_tenths(number(heartbeat, "rtt_ms")),
+        cpu=_tenths(sample.cpu if sample is not None else number(own, "cpu")),
+        rss=sample.rss if sample is not None else count(own, "rss"),
+        fds=sample.fds if sample is not None and sample.fds is not None else count(own, "fds"),
+        uptime_s=None if dead else _uptime(process, peer, now),
+        pid=None if dead else _pid(process, peer, sample),
+        process=clean(status, 16) or ("frozen" if sample is not None and sample.status == "stopped" else ""),
+        address=None if address is None else clean(address, 64),
+        silent_s=age(peer.heard_at, now) if late else None,
+        fault=name(model.fault_on(item, now) or _fault(state)),
+    )
+
+
+def _sample(
+    model: ClusterModel, item: str, process: ReadOnlyJson, peer: Peer, *, dead: bool, now: float
+) -> ProcessSample | None:
+    """Return the sample of the node's present process."""
+    sample = model.samples.get(item)
+    if sample is None or dead or now - sample.at > SILENCE_S:
+        return None
+    pid = count(process, "pid") or (peer.hello.pid if peer.hello is not None else 0)
+    return sample if pid in (0, sample.pid) else None
+
+
+def _pid(process: ReadOnlyJson, peer: Peer, sample: ProcessSample | None) -> int | None:
+    if sample is not None:
+        return sample.pid
+    return count(process, "pid") or (peer.hello.pid if peer.hello is not None and peer.gone_at is None else 0) or None
+
+
+def _uptime(process: ReadOnlyJson, peer: Peer, now: float) -> float | None:
+    started_at = moment(process, "started_at")
+    if started_at is None and peer.gone_at is None and 1e12 < peer.boot < 1e14:
+        started_at = peer.boot / 1_000  # A boot is the start in milliseconds, unless the clock went back.
+    return None if started_at is None else float(int(max(0.0, now - started_at)))
+
+
+def _check(probe: ReadOnlyJson) -> str:
+    """Return `ok` or `2/3`; nothing if there was no answer to any check yet."""
+    failed, needed = count(probe, "failed"), count(probe, "needed")
+    if failed:
+        return f"{failed}/{needed}" if needed else str(failed)
+    return "ok" if failed == 0 and moment(probe, "last_ok") is not None else ""
+
+
+def _own_look(node: Node, now: float) -> str:
+    """Return what our own look at `/health` found: the second best, when no checker tells."""
+    if node.http is None or now - node.http.at > SILENCE_S:
+        return ""
+    return "ok" if node.http.ok else str(node.http.status or "no")
+
+
+def _fault(state: ReadOnlyJson) -> str:
+    faults = state.get("faults")
+    first = faults[0] if isinstance(faults, list) and faults else None
+    if isinstance(first, dict):
+        return text(first, "fault") or text(first, "kind") or "fault"
+    return first if isinstance(first, str) else ""
+
+
+def _detail(state: NodeState, own: ReadOnlyJson, target: ReadOnlyJson, connections: int | None) -> str:
+    match state:
+        case NodeState.SUSPECT:
+            checks = (_check(table(target, "heartbeat")), _check(table(target, "http")))
+            return next((check for check in checks if check not in ("", "ok")), "")
+        case NodeState.DRAINING:
+            left = count(table(own, "drain"), "left")
+            left = connections if left is None else left
+            return "" if left is None else str(left)
+        case NodeState.QUARANTINED:
+            wait_s = count(target, "reuse_in_s")
+            return "" if wait_s is None else f"{wait_s // 60}:{wait_s % 60:02}"
+        case _:
+            return ""
+
+
+def _why(stands: Standing, own: ReadOnlyJson, target: ReadOnlyJson, process: ReadOnlyJson, heard: Voices) -> str:
+    story = _story(stands, own, target, heard.now)
+    status = text(process, "status")
+    if status in DEAD_WORDS:
+        ended = clean(text(process, "exit") or "", 32)
+        return f"{story}; its process is gone{f' ({ended})' if ended else ''}"
+    return f"{story}; its process is frozen" if status == "frozen" else story
+
+
+def _story(stands: Standing, own: ReadOnlyJson, target: ReadOnlyJson, now: float) -> str:
+    since_s = age(stands.since_at, now)
+    reason = clean(stands.reason, REASON_LONGEST)
+    because = f": {reason}" if reason else ""
+    match stands.state:
+        case NodeState.SUSPECT:
+            checks = [_checked("heartbeat", target, now), _checked("http", target, now)]
+            told = ", ".join(check for check in checks if check)
+            if " missed" not in told:
+                # Hard evidence, or news that are ahead of the checker's counts: its reason says it all.
+                told = reason or "a check failed"
+            return f"suspect: {told}{_removal(target, now)}"
+        case NodeState.ONLINE:
+            return "online" if since_s is None else f"online for {words.span(since_s)}"
+        case NodeState.DRAINING:
+            return f"draining{_drain(own, now)}"
+        case NodeState.STALE:
+            return f"stale: nothing heard for {words.span(since_s or 0.0)}{because}"
+        case NodeState.QUARANTINED:
+            wait_s = number(target, "reuse_in_s")
+            return f"quarantined{because}" + ("" if wait_s is None else f"; comes back in {words.span(wait_s)}")
+        case NodeState.CORDONED:
+            return "cordoned: keeps its clients, takes no new ones"
+        case NodeState.REMOVED | NodeState.LEFT:
+            return f"{stands.state}{'' if since_s is None else f' {ago(since_s)}'}{because}"
+        case NodeState.JOINING | NodeState.RECOVERING:
+            return f"{stands.state}{because}"
+
+
+def _checked(kind: str, target: ReadOnlyJson, now: float) -> str:
+    probe = table(target, kind)
+    result = _check(probe)
+    if not result or result == "ok":
+        return f"{kind} ok" if result else ""
+    last_ok = moment(probe, "last_ok")
+    answered = "" if last_ok is None else f" (last answer {ago(age(last_ok, now) or 0.0)})"
+    return f"{kind} {result} missed{answered}"
+
+
+def _removal(target: ReadOnlyJson, now: float) -> str:
+    window = span(target, "removal_window")
+    if window is None:
+        return ""
+    least, most = (max(0.0, at - now) for at in window)
+    if most <= 0:
+        return "; removal is due"
+    when = f"within {most:.1f} s" if least <= 0 else f"in {least:.1f}–{most:.1f} s"
+    return f"; removal {when} unless it answers"
+
+
+def _drain(own: ReadOnlyJson, now: float) -> str:
+    drain = table(own, "drain")
+    left, total, deadline = count(drain, "left"), count(drain, "total"), moment(drain, "deadline")
+    parts = []
+    if left is not None:
+        parts.append(f"{left} of {total} connections left" if total is not None else f"{left} connections left")
+    if deadline is not None and deadline > now:
+        parts.append(f"the rest is closed in {words.span(deadline - now)}")
+    return f": {', '.join(parts)}" if parts else ""
+
+
+def _rate(value: float | None) -> float | None:
+    return None if value is None else round(max(0.0, value), 1)
+
+
+def _tenths(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

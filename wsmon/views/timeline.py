@@ -1,0 +1,87 @@
+"""The reconnect timeline: lanes of the clients that are or were away, and the storm ahead."""
+
+import statistics
+
+from wsmon.model.cluster import ClusterModel
+from wsmon.model.timeline import Lane as ModelLane
+from wsmon.model.timeline import Stretch, StretchKind, is_over, planned_ahead
+from wsmon.views.frame import Lane, Segment, SegmentKind, Timeline
+from wsmon.views.text import clean, name
+
+LANES_SHOWN = 400
+STORM_AHEAD_S = 30
+LABEL_LONGEST = 32
+_KINDS = {
+    StretchKind.CONNECTED: SegmentKind.CONNECTED,
+    StretchKind.LOST: SegmentKind.LOST,
+    StretchKind.ATTEMPT: SegmentKind.ATTEMPT,
+    StretchKind.FAILED: SegmentKind.FAILED,
+    StretchKind.RESUMED: SegmentKind.RESUMED,
+}
+
+
+def timeline(model: ClusterModel, now: float) -> Timeline:
+    """Return the lanes that have something to show at `now`, the newest loss first."""
+    lanes = [lane for lane in model.lanes if not is_over(lane, now)]
+    lanes.sort(key=lambda lane: (-lane.lost_at, lane.client))
+    shown = lanes[:LANES_SHOWN]
+    ways = [round(lane.took_s, 3) for lane in shown if lane.back_at is not None and lane.took_s is not None]
+    return Timeline(
+        now_at=now,
+        lanes=tuple(_lane(lane, now) for lane in shown),
+        away=sum(lane.away for lane in lanes),
+        back=sum(lane.back_at is not None and not lane.away for lane in lanes),
+        hidden=len(lanes) - len(shown),
+        planned=planned_ahead(lanes, now, seconds=STORM_AHEAD_S),
+        slowest_s=max(ways, default=None),
+        median_s=round(statistics.median(ways), 3) if ways else None,
+    )
+
+
+def _lane(lane: ModelLane, now: float) -> Lane:
+    node = lane.node if lane.back_at is not None else lane.origin
+    return Lane(
+        client=name(lane.client),
+        away=lane.away,
+        node=name(node) if node else None,
+        attempt=lane.attempt,
+        summary=_summary(lane, now),
+        segments=tuple(segment for stretch in lane.stretches for segment in _segments(stretch, now)),
+        lost_at=lane.lost_at,
+    )
+
+
+def _segments(stretch: Stretch, now: float) -> tuple[Segment, ...]:
+    start_at = stretch.start_at
+    end_at = max(now, start_at) if stretch.end_at is None else stretch.end_at
+    if stretch.kind is not StretchKind.WAIT:
+        label = clean(stretch.label, LABEL_LONGEST)
+        return (Segment(_KINDS[stretch.kind], start_at, end_at, label or _number(stretch)),)
+    label = f"{_number(stretch)} {stretch.delay_s or 0.0:.2f} s".strip()
+    if end_at <= now:
+        return (Segment(SegmentKind.WAITED, start_at, end_at, label),)
+    if start_at >= now:
+        return (Segment(SegmentKind.PLANNED, start_at, end_at, label),)
+    return Segment(SegmentKind.WAITED, start_at, now, label), Segment(SegmentKind.PLANNED, now, end_at, label)
+
+
+def _number(stretch: Stretch) -> str:
+    return f"#{stretch.attempt}" if stretch.attempt else ""
+
+
+def _summary(lane: ModelLane, now: float) -> str:
+    origin = name(lane.origin) if lane.origin else "?"
+    if lane.back_at is not None:
+        took = "" if lane.took_s is None else f" in {lane.took_s:.2f} s"
+        tries = "" if lane.tries < 2 else f", {lane.tries} tries"
+        return f"{origin} → {name(lane.node) if lane.node else '?'}{took}{tries}"
+    next_at = lane.next_at
+    if lane.moving:
+        when = "now" if next_at is None or next_at <= now else f"in {next_at - now:.1f} s"
+        return f"{origin} → moves {when}"
+    away = f"{origin} → away {max(0.0, now - lane.lost_at):.1f} s"
+    if next_at is not None and next_at > now:
+        return f"{away}, try {lane.attempt} in {next_at - now:.1f} s"
+    if lane.stretches and lane.stretches[-1].kind is StretchKind.ATTEMPT:
+        return f"{away}, try {lane.attempt} now"
+    return away
