@@ -293,8 +293,8 @@ class AdminServer:
                     await connection.send(text)  # Waits while the watcher does not read; the session bounds the rest.
                 if session.wants_write:
                     continue
-                delay = session.deadline - loop.time()
-                timer = loop.call_later(max(delay, 0.0), watcher.wake.set)
+                # At least a millisecond: a timer may fire early by its resolution, and would then be set again at once.
+                timer = loop.call_later(max(session.deadline - loop.time(), 0.001), watcher.wake.set)
                 try:
                     await watcher.wake.wait()
                 finally:

@@ -1,0 +1,108 @@
+"""The engine: inputs in, frames out at a bounded rate, failures shown."""
+
+import asyncio
+from collections.abc import Callable
+
+from wsmon.commands import Action, Outcome
+from wsmon.engine import FRAMES_PER_S, Engine
+from wsmon.errors import UnreachableError
+from wsmon.model.cluster import ClusterModel
+from wsmon.model.inputs import ClusterEnded, Input, RedisSeen
+from wsmon.operators.refuse import RefusingOperator
+from wsmon.views.frame import Frame
+
+
+def clock() -> float:
+    return 1_000.0 + asyncio.get_running_loop().time()
+
+
+class Told:
+    """A source that tells what a test puts into it."""
+
+    def __init__(self) -> None:
+        self.emit: Callable[[Input], None] = lambda _: None
+
+    async def run(self, emit: Callable[[Input], None]) -> None:
+        self.emit = emit
+        await asyncio.get_running_loop().create_future()
+
+
+class Broken:
+    """A source that fails after a second."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def run(self, emit: Callable[[Input], None]) -> None:
+        await asyncio.sleep(1)
+        raise self._error
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_burst_of_inputs_costs_no_more_than_the_bounded_rate() -> None:
+    source, frames = Told(), list[Frame]()
+    engine = Engine(source, RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(0)
+    for _ in range(1_000):
+        await asyncio.sleep(0.002)
+        source.emit(RedisSeen(state="ok", rtt_ms=1.0, at=clock()))
+    assert len(frames) <= 2 * FRAMES_PER_S + 2
+    await stop(task)
+
+
+async def test_with_nothing_new_a_frame_comes_each_second_because_ages_grow() -> None:
+    frames = list[Frame]()
+    engine = Engine(Told(), RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(10)
+    assert 10 <= len(frames) <= 12
+    await stop(task)
+
+
+async def test_a_source_that_fails_ends_in_the_picture() -> None:
+    engine = Engine(Broken(UnreachableError("nobody there")), RefusingOperator("test"), ClusterModel("c"), clock)
+    await engine.run()
+    assert engine.frame.ended == "nobody there"
+
+
+async def test_our_own_mistake_ends_in_the_picture_too() -> None:
+    engine = Engine(Broken(KeyError("x")), RefusingOperator("test"), ClusterModel("c"), clock)
+    await engine.run()
+    assert "KeyError" in engine.frame.ended
+
+
+async def test_an_action_is_told_before_and_after() -> None:
+    source = Told()
+
+    class Slow:
+        async def perform(self, action: Action) -> Outcome:
+            await asyncio.sleep(2)
+            return Outcome(ok=False, code="no", message="not today", effect={})
+
+    engine = Engine(source, Slow(), ClusterModel("c"), clock)
+    task = asyncio.ensure_future(engine.run())
+    asked = asyncio.ensure_future(engine.perform(Action(op="kill", node="n1", args={"signal": "KILL"}, key="k")))
+    await asyncio.sleep(1)
+    (row,) = engine.frame.actions
+    assert (row.text, row.done) == ("kill n1 with KILL", False)
+    await asyncio.sleep(2)
+    (row,) = engine.frame.actions
+    assert (row.done, row.ok, row.message) == (True, False, "not today")
+    assert not (await asked).ok
+    await stop(task)
+
+
+async def test_the_end_of_the_cluster_is_in_the_next_frame() -> None:
+    source = Told()
+    engine = Engine(source, RefusingOperator("test"), ClusterModel("c"), clock)
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(0.5)
+    source.emit(ClusterEnded(reason="gone", at=clock()))
+    await asyncio.sleep(0.2)
+    assert engine.frame.ended == "gone"
+    await stop(task)

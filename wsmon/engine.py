@@ -1,0 +1,160 @@
+"""Source → model → frames at a bounded rate; actions the other way.
+
+Theory of operation. Everything happens on one loop: the source calls `_take` for each input, which the model folds in
+at once; a frame is built when something changed, at most `FRAMES_PER_S` times a second, and each full second because
+ages grow. `EngineThread` gives that loop a thread of its own, so that a stalled terminal never holds up collection;
+whoever draws pulls the newest frame and never queues.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from wsmon.agent.cancellation import end
+from wsmon.commands import Action, Outcome
+from wsmon.errors import WsmonError
+from wsmon.model.cluster import ClusterModel
+from wsmon.model.inputs import ClusterEnded, Input
+from wsmon.operators.audited import AuditedOperator
+from wsmon.ports import Operator, Source
+from wsmon.views.build import build_frame
+from wsmon.views.frame import Frame
+
+log = logging.getLogger(__name__)
+
+FRAMES_PER_S = 10
+STOP_WITHIN_S = 2.0
+
+
+class Engine:
+    """Runs one source into one model and draws frames from it."""
+
+    def __init__(
+        self,
+        source: Source,
+        operator: Operator,
+        model: ClusterModel,
+        clock: Callable[[], float],
+        *,
+        on_frame: Callable[[Frame], None] = lambda _: None,
+    ) -> None:
+        """`clock` returns Unix seconds; `on_frame` is called on the loop with every new frame and must not block."""
+        self.model = model
+        self._source = source
+        self._clock = clock
+        self._on_frame = on_frame
+        self._operator = AuditedOperator(operator, self._take, clock)
+        self._dirty = asyncio.Event()
+        self._frame = build_frame(model, clock())
+
+    @property
+    def frame(self) -> Frame:
+        """The newest frame."""
+        return self._frame
+
+    async def run(self) -> None:
+        """Collect and draw until cancelled. Our own failures end in the picture, not in silence."""
+        drawing = asyncio.create_task(self._draw(), name="draw")
+        try:
+            await self._source.run(self._take)
+            await drawing
+        except* WsmonError as errors:
+            self._end(_first(errors).message)
+        except* Exception as errors:
+            log.exception("collection failed")
+            self._end(f"wsmon's collector failed: {_first(errors)!r}")
+        finally:
+            await end(drawing)
+
+    async def perform(self, action: Action) -> Outcome:
+        """Carry an action out, audited."""
+        return await self._operator.perform(action)
+
+    def _take(self, told: Input) -> None:
+        self.model.apply(told)
+        self._dirty.set()
+
+    def _end(self, reason: str) -> None:
+        self._take(ClusterEnded(reason=reason, at=self._clock()))
+        self._redraw()
+
+    def _redraw(self) -> None:
+        frame = build_frame(self.model, self._clock())
+        self._frame = frame
+        self._on_frame(frame)
+
+    async def _draw(self) -> None:
+        while True:
+            self._dirty.clear()
+            self._redraw()
+            await asyncio.sleep(1 / FRAMES_PER_S)
+            try:
+                # Ages are drawn in whole seconds: the next one turns with the clock.
+                async with asyncio.timeout(1.0 - self._clock() % 1.0):
+                    await self._dirty.wait()
+            except TimeoutError:
+                pass
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> WsmonError:
+    """Return the first error inside the group, however deep; others are named in the log."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, WsmonError) else WsmonError(f"{type(error).__name__}: {error}")
+
+
+class EngineThread:
+    """An engine in a thread of its own: what a user interface draws from."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        """`make` is called inside the thread, with its loop running."""
+        self._make = make
+        self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="wsmon-engine", daemon=True)
+        self._actions: set[asyncio.Task[Outcome]] = set()
+
+    def start(self) -> None:
+        """Start the thread and wait until there is a first frame."""
+        self._thread.start()
+        self._up.wait()
+
+    @property
+    def frame(self) -> Frame:
+        """The newest frame."""
+        assert self._engine is not None, "start first"
+        return self._engine.frame
+
+    def perform(self, action: Action) -> None:
+        """Ask for an action from any thread; the outcome shows up in the frames."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._begin, action)
+
+    def stop(self) -> None:
+        """End collection and wait a little for it."""
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(STOP_WITHIN_S)
+
+    def _begin(self, action: Action) -> None:
+        assert self._engine is not None
+        task = asyncio.get_running_loop().create_task(self._engine.perform(action), name=f"action-{action.op}")
+        self._actions.add(task)
+        task.add_done_callback(self._actions.discard)
+
+    def _main(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            self._loop = asyncio.get_running_loop()
+            self._engine = self._make()
+        finally:
+            self._up.set()
+        running = asyncio.ensure_future(self._engine.run())
+        await self._stopping.wait()
+        await end(running)

@@ -1,0 +1,33 @@
+"""The one door: every action is told before it is asked for and after it was answered."""
+
+import itertools
+from collections.abc import Callable
+
+from wsmon.commands import Action, Outcome
+from wsmon.model.inputs import ActionAnswered, ActionAsked, Input
+from wsmon.ports import Operator
+
+
+class AuditedOperator:
+    """Wraps an operator; what is asked and answered becomes part of the one stream of inputs."""
+
+    def __init__(self, inner: Operator, emit: Callable[[Input], None], clock: Callable[[], float]) -> None:
+        self._inner = inner
+        self._emit = emit
+        self._clock = clock
+        self._keys = itertools.count(1)
+
+    async def perform(self, action: Action) -> Outcome:
+        """Perform the action through the wrapped operator."""
+        key = next(self._keys)
+        self._emit(ActionAsked(key=key, text=describe(action), at=self._clock()))
+        outcome = await self._inner.perform(action)
+        self._emit(ActionAnswered(key=key, ok=outcome.ok, message=outcome.message, at=self._clock()))
+        return outcome
+
+
+def describe(action: Action) -> str:
+    """Return the action as a person would say it: `kill n1 with KILL`."""
+    how = action.args.get("signal")
+    text = f"{action.op} {action.node}" if how is None else f"{action.op} {action.node} with {how}"
+    return f"{text} (dry run)" if action.dry_run else text

@@ -1,0 +1,56 @@
+"""Processes of this machine: what each costs, and whether the system holds it stopped."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from wsmon.model.inputs import Input, ProcessSample
+
+log = logging.getLogger(__name__)
+
+SAMPLE_EVERY_S = 1.0
+
+
+class ProcessSource:
+    """Samples processes of this machine by pid. `run` until cancelled."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._pids: dict[str, int] = {}
+
+    def want(self, name: str, pid: int | None) -> None:
+        """Sample `name` as process `pid` from now on; None stops it."""
+        if pid:
+            self._pids[name] = pid
+        else:
+            self._pids.pop(name, None)
+
+    async def run(self, emit: Callable[[Input], None]) -> None:
+        """Sample until cancelled."""
+        import psutil  # noqa: PLC0415  # After the first picture, in this thread.
+
+        known: dict[str, psutil.Process] = {}
+        while True:
+            for name, pid in list(self._pids.items()):
+                process = known.get(name)
+                try:
+                    if process is None or process.pid != pid:
+                        known[name] = process = psutil.Process(pid)
+                        process.cpu_percent(None)  # The first call only sets the mark to measure from.
+                        continue
+                    with process.oneshot():
+                        sample = ProcessSample(
+                            id=name,
+                            pid=pid,
+                            cpu=process.cpu_percent(None),
+                            rss=process.memory_info().rss,
+                            fds=process.num_fds() if hasattr(process, "num_fds") else None,
+                            status=str(process.status()),
+                            at=self._clock(),
+                        )
+                except psutil.Error:
+                    known.pop(name, None)
+                    self._pids.pop(name, None)
+                    continue
+                emit(sample)
+            await asyncio.sleep(SAMPLE_EVERY_S)
