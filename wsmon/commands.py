@@ -48,6 +48,8 @@ COMMANDS: Final = (
     UiCommand(id="down", keys=("down", "j"), label="Down", help="Select the row below.", group=Group.LOOK),
     UiCommand(id="first", keys=("g", "home"), label="First", help="Select the first row.", group=Group.LOOK),
     UiCommand(id="last", keys=("G", "end"), label="Last", help="Select the last row.", group=Group.LOOK),
+    UiCommand(id="page_up", keys=("pageup",), label="Page up", help="Go ten rows up.", group=Group.LOOK),
+    UiCommand(id="page_down", keys=("pagedown",), label="Page down", help="Go ten rows down.", group=Group.LOOK),
     UiCommand(
         id="next_pane", keys=("tab",), label="Next pane", help="Move to the next part of the screen.", group=Group.LOOK
     ),

@@ -1,0 +1,86 @@
+"""The list of events as text."""
+
+import pytest
+
+from tests.support import frames
+from wsmon.ui.render import events
+from wsmon.ui.render.lines import Tone, length_of, text_of
+from wsmon.views.frame import EventRow, Severity
+
+
+def client_event(number: int, text: str, severity: Severity, *, kind: str, after_s: float = 0.0) -> EventRow:
+    name = f"c{number}"
+    return frames.event(
+        100 + number, f"{name} {text}", severity, at=frames.AT + after_s, client=name, node="n2", kind=kind
+    )
+
+
+def test_an_event_has_time_subject_and_sentence() -> None:
+    row = frames.event(1, "n2 suspect → removed: heartbeat 3/3 missed", Severity.BAD, node="n2")
+    assert text_of(events.line(row, 80, 0.0)).rstrip() == (
+        " 14:13:20.000  n2         suspect → removed: heartbeat 3/3 missed"
+    )
+    assert text_of(events.line(row, 48, 0.0)) == " 14:13:20  n2      suspect → removed: heartbeat…"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("n2 suspect → removed: heartbeat 3/3 missed", "removed"),
+        ("process n2 was killed by SIGKILL", "killed"),
+        ("20 clients lost n2", "lost"),
+        ("checker: leads", "checker"),
+        ("word", "word"),
+    ],
+)
+def test_only_the_word_that_matters_has_the_colour(text: str, word: str) -> None:
+    line = events.line(frames.event(1, text, Severity.BAD), 80, 0.0)
+    assert [run.text for run in line if run.ink.tone is Tone.BAD] == [word]
+
+
+def test_a_storm_of_clients_is_folded_into_a_few_lines() -> None:
+    rows = [
+        frames.event(1, "n2 online → suspect", node="n2"),
+        *(client_event(n, "lost n2 (1006)", Severity.WARNING, kind="client_lost", after_s=n / 100) for n in range(20)),
+        *(client_event(n, "tries again", Severity.QUIET, kind="reconnect_scheduled") for n in range(20)),
+        frames.event(2, "n2 suspect → removed", node="n2"),
+        client_event(1, "is back on n3", Severity.GOOD, kind="resumed"),
+    ]
+    assert [row.text for row in events.fold(rows)] == [
+        "n2 online → suspect",
+        "20 clients lost n2",
+        "n2 suspect → removed",
+        "c1 is back on n3",
+    ]
+
+
+def test_what_happens_later_is_another_line() -> None:
+    rows = [
+        client_event(1, "lost n2", Severity.WARNING, kind="client_lost"),
+        client_event(2, "lost n2", Severity.WARNING, kind="client_lost", after_s=events.FOLD_S + 0.1),
+    ]
+    assert len(events.fold(rows)) == 2
+
+
+def test_the_newest_rows_are_at_the_foot() -> None:
+    rows = [frames.event(n, f"event {n}") for n in range(50)]
+    lines = events.pane(rows, 80, 4, above=0, lost=0, focused=False, offset_s=0.0)
+    assert [text_of(line).split()[-1] for line in lines[1:]] == ["47", "48", "49"]
+
+
+def test_scrolled_up_it_tells_how_many_are_newer() -> None:
+    rows = [frames.event(n, f"event {n}") for n in range(50)]
+    lines = events.pane(rows, 80, 4, above=10, lost=2, focused=True, offset_s=0.0)
+    assert "10 newer ↓" in text_of(lines[0])
+    assert "2 never came" in text_of(lines[0])
+    assert text_of(lines[-1]).split()[-1] == "39"
+
+
+@pytest.mark.parametrize("width", [20, 48, 60, 80, 200])
+@pytest.mark.parametrize("height", [0, 1, 2, 9])
+@pytest.mark.parametrize("name", frames.EXAMPLES)
+def test_the_list_fits_its_place(name: str, width: int, height: int) -> None:
+    rows = frames.EXAMPLES[name]().events
+    lines = events.pane(rows, width, height, above=0, lost=0, focused=False, offset_s=0.0)
+    assert len(lines) <= height
+    assert all(length_of(line) == width and text_of(line).isprintable() for line in lines)

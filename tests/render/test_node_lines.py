@@ -1,0 +1,118 @@
+"""The node table as text."""
+
+import pytest
+
+from tests.support import frames
+from wsmon.protocol.states import NodeState
+from wsmon.ui.render import nodes
+from wsmon.ui.render.lines import FAINT, Ground, Tone, length_of, text_of
+from wsmon.views.frame import NodeRow
+
+WIDTHS = (20, 60, 80, 100, 120, 160, 200, 240)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _text(row: NodeRow, width: int) -> str:
+    return text_of(nodes.line(row, width, selected=False))
+
+
+def test_the_table_at_80_columns() -> None:
+    rows = frames.removed().nodes
+    lines = [text_of(line) for line in nodes.table(rows, 80, 9, top=0, cursor=0)]
+    assert lines == [
+        "  NODE   STATE               AGE   HB HTTP  CONN     Δ  IN/s OUT/s LAG ms  CPU  ",
+        "▌ n1     ● online             5m   ok   ok    29    +9   6.7  1740    0.8  12%  ",
+        "  n2     ○ removed            4s  3/3  2/2     0   \N{MINUS SIGN}20     0     0    0.8    –  ",
+        "  n3     ● online             5m   ok   ok    24    +4   6.7  1440    0.8  12%  ",
+    ]
+
+
+def test_the_table_at_120_columns() -> None:
+    lines = [text_of(line) for line in nodes.table(frames.healthy().nodes, 120, 2, top=1, cursor=0)]
+    assert words(lines[0]) == "NODE STATE AGE HB HTTP MISS CONN Δ IN/s OUT/s LAG ms RTT ms CPU RSS FD UP PID"
+    assert words(lines[1]) == "n2 ● online 5m ok ok 0/3 20 6.7 1207 0.8 1.2 9% 64M 48 5m 41001"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_line_has_exactly_the_width(width: int) -> None:
+    for example in frames.EXAMPLES.values():
+        for line in nodes.table(example().nodes, width, 20, top=0, cursor=0):
+            assert length_of(line) == width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_columns_stand_where_their_titles_stand(width: int) -> None:
+    """A number that grows does not move the next column."""
+    small = _text(frames.node(connections=1, messages_out_s=0.1), width)
+    large = _text(frames.node(connections=99_999, messages_out_s=99_999.0), width)
+    assert small.index("ok") == large.index("ok") if "ok" in small else True
+    assert len(small) == len(large) == width
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "shown"),
+    [
+        (NodeState.ONLINE, "", "● online"),
+        (NodeState.SUSPECT, "2/3", "◐ suspect 2/3"),
+        (NodeState.REMOVED, "", "○ removed"),
+        (NodeState.DRAINING, "41", "▽ draining 41"),
+        (NodeState.CORDONED, "", "▪ cordoned"),
+        (NodeState.JOINING, "", "◌ joining"),
+        (NodeState.RECOVERING, "", "◔ recovering"),
+        (NodeState.QUARANTINED, "1:44", "◫ quarantined 1:44"),
+        (NodeState.LEFT, "", "· left"),
+        (NodeState.STALE, "", "? stale"),
+    ],
+)
+def test_each_state_has_glyph_and_word(state: NodeState, detail: str, shown: str) -> None:
+    assert shown in _text(frames.node(state=state, detail=detail), 80)
+
+
+def test_a_silent_node_is_not_shown_as_it_last_was() -> None:
+    row = frames.node(silent_s=7.2)
+    assert "? stale 7s" in _text(row, 80)
+    assert "online" not in _text(row, 80)
+    runs = {run.text.strip(): run.ink for run in nodes.line(row, 80, selected=False)}
+    assert runs["20"] == FAINT
+    assert runs["n1"].tone is Tone.TEXT
+
+
+def test_a_silent_node_keeps_the_word_that_others_say() -> None:
+    assert "○ removed" in _text(frames.node(state=NodeState.REMOVED, silent_s=7.2), 80)
+
+
+def test_what_is_unknown_is_a_dash_and_not_zero() -> None:
+    row = frames.node(connections=None, messages_in_s=None, messages_out_s=None, lag_ms=None, cpu=None)
+    assert _text(row, 80).split()[6:] == ["–", "–", "–", "–", "–"]
+
+
+def test_the_selected_line_stands_on_its_own_ground() -> None:
+    assert {run.ink.ground for run in nodes.line(frames.node(), 80, selected=True)} == {Ground.SELECTED}
+
+
+def test_only_the_rows_in_sight_are_drawn() -> None:
+    rows = tuple(frames.node(f"n{number}") for number in range(1000))
+    lines = nodes.table(rows, 80, 5, top=500, cursor=501)
+    assert [text_of(line)[2:6] for line in lines[1:]] == ["n500", "n501", "n502", "n503"]
+    assert text_of(lines[2]).startswith("▌")
+
+
+def test_an_empty_table_says_so() -> None:
+    assert "No node is known yet." in text_of(nodes.table((), 80, 5, top=0, cursor=0)[1])
+    assert nodes.table((), 80, 0, top=0, cursor=0) == ()
+
+
+def test_the_line_below_says_why_and_when() -> None:
+    row = frames.suspect().nodes[1]
+    text = text_of(nodes.why(row, 160, (2.2, 3.2)))
+    assert text.startswith("  n2     suspect: heartbeat 2/3 missed (last answer 2.4 s ago)")
+    assert text.rstrip().endswith("running pid 41001")
+    assert "silence removes it after 2.2–3.2 s" in text_of(nodes.why(frames.node(), 160, (2.2, 3.2)))
+    assert text_of(nodes.why(None, 10, None)) == " " * 10
+
+
+def test_an_injected_fault_is_named_first() -> None:
+    assert "injected: latency 300 ms" in text_of(nodes.why(frames.node(fault="latency 300 ms"), 80, None))

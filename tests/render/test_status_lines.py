@@ -1,0 +1,131 @@
+"""Status bar, services, start-up and keys as text."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support import frames
+from wsmon.commands import COMMANDS, Group
+from wsmon.ui.render import footer, services, start, status
+from wsmon.ui.render.lines import Tone, length_of, text_of
+from wsmon.views.frame import Audit, Frame, Header, Health
+
+WIDTHS = (10, 60, 80, 120, 200)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def bar(frame: Frame, width: int, *, paused: bool = False, armed: bool = True) -> str:
+    return text_of(
+        status.status(frame.header, width, paused=paused, armed=armed, ended=bool(frame.ended), offset_s=0.0)
+    )
+
+
+def test_the_bar_of_a_healthy_cluster_at_80_columns() -> None:
+    assert (
+        bar(frames.healthy(), 80) == " wsmon demo  ● HEALTHY  3/3 online  60 clients  lost 0 / 12,345  LIVE  14:13:20 "
+    )
+
+
+def test_problems_take_the_middle_and_losses_stay() -> None:
+    text = bar(frames.removed(), 120)
+    assert "◐ DEGRADED  n2 removed 4 s ago · 7 clients are away" in text
+    assert "lost 0 / 12,345" in text
+    assert "n2 removed 4 s ago  +1" in bar(frames.removed(), 80)
+
+
+def test_lost_messages_are_marked() -> None:
+    header = replace(frames.healthy().header, audit=Audit(published=10, lost=3))
+    line = status.status(header, 120, paused=False, armed=True, ended=False, offset_s=0.0)
+    assert next(run.ink.tone for run in line if run.text == "3") is Tone.BAD
+
+
+def test_paused_and_locked_are_said() -> None:
+    assert " PAUSED " in bar(frames.healthy(), 80, paused=True)
+    assert "LIVE" not in bar(frames.healthy(), 80, paused=True)
+    assert "locked" in bar(frames.healthy(), 80, armed=False)
+    assert "ENDED" in bar(frames.ended(), 80)
+
+
+def test_unknown_clients_are_not_zero() -> None:
+    header = Header(cluster="demo", health=Health.HEALTHY, nodes_online=1, nodes_total=1)
+    assert "clients" not in text_of(status.status(header, 120, paused=False, armed=True, ended=False, offset_s=0.0))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", frames.EXAMPLES)
+def test_one_line_parts_have_exactly_the_width(name: str, width: int) -> None:
+    frame = frames.EXAMPLES[name]()
+    drawn = (
+        status.status(frame.header, width, paused=True, armed=False, ended=True, offset_s=0.0),
+        status.too_small(frame.header, width, 5),
+        status.ended("gone", width),
+        services.strip(frame.services, width),
+        footer.footer(width, armed=True),
+    )
+    for line in drawn:
+        assert length_of(line) == width
+        assert text_of(line).isprintable()
+
+
+def test_a_small_screen_says_what_it_needs() -> None:
+    text = text_of(status.too_small(frames.removed().header, 58, 12))
+    assert text.startswith("◐ degraded 2/3 · 58×12 is too small, 60×15 shows more")
+
+
+def test_services_tell_less_in_less_room_but_never_hide_a_bad_one() -> None:
+    rows = frames.services()
+    assert "● checker leading epoch 1" in text_of(services.strip(rows, 200))
+    assert "● checker leading" in text_of(services.strip(rows, 120))
+    assert words(text_of(services.strip(rows, 80))) == "● redis ● checker ● gateway ● fleet ● supervisor"
+    bad = (replace(rows[0], state="away", good=False, detail="for 3 s"), *rows[1:])
+    assert "○ redis away" in text_of(services.strip(bad, 80))
+    assert "No service" in text_of(services.strip((), 80))
+
+
+def test_start_steps_show_what_is_done_and_what_is_next() -> None:
+    lines = [text_of(line).rstrip() for line in start.pane(frames.starting().start, 80, 9)]
+    assert lines[0].startswith("─ starting  2 of 5 ─")
+    assert lines[1] == "  ✓ redis                     0.05 s  valkey 9.0 on a private socket"
+    assert lines[3] == "  ◌ nodes                             1 of 3"
+    assert lines[4] == "  · gateway"
+
+
+def test_the_footer_keeps_leaving_and_help_when_there_is_no_room() -> None:
+    assert words(text_of(footer.footer(80, armed=True))) == "D Drain X Kill… S Start p Pause ? Help ^P Palette q Quit"
+    assert words(text_of(footer.footer(16, armed=True))) == "? Help q Quit"
+
+
+def test_a_locked_console_names_no_key_that_acts() -> None:
+    assert words(text_of(footer.footer(120, armed=False))) == "p Pause ? Help ^P Palette q Quit"
+    assert all(command.group is not Group.ACT for command in footer.allowed(armed=False))
+
+
+def test_help_lists_every_command() -> None:
+    text = "\n".join(text_of(line) for line in footer.help_lines(120, armed=False))
+    assert all(command.help in text for command in COMMANDS)
+    assert "locked" in text
+
+
+def test_no_lower_case_key_acts() -> None:
+    for command in COMMANDS:
+        if command.group is Group.ACT:
+            assert all(len(key) == 1 and key.isupper() for key in command.keys)
+            assert command.verb is not None
+
+
+def test_no_key_has_two_meanings() -> None:
+    keys = [key for command in COMMANDS for key in command.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_where_there_is_little_room_the_losses_stay_and_the_name_goes() -> None:
+    assert bar(frames.healthy(), 60) == " wsmon demo  ● HEALTHY  3/3 online  lost 0   LIVE  14:13:20 "
+    assert bar(frames.healthy(), 56).startswith(" demo  ● HEALTHY  3/3 online  lost 0")
+    assert "n1 is draining: 12 left  " in bar(frames.draining(), 80)
+
+
+def test_a_start_without_steps_waits() -> None:
+    assert "Waiting" in text_of(start.pane((), 80, 5)[1])

@@ -1,0 +1,25 @@
+"""The dashboard in the terminal. It draws frames and asks for actions; it knows no socket."""
+
+import os
+
+from wsmon.ports import FrameSource
+
+FRAMES_PER_S = "40"
+"""How often Textual may paint. Values change ten times a second at most; more only shortens the way from key to screen."""
+
+
+def run_ui(source: FrameSource, *, theme: str | None, armed: bool, embedded: bool, for_s: float | None = None) -> int:
+    """Show the dashboard until somebody leaves, at most for `for_s` seconds; return the exit status.
+
+    Raises:
+        ConfigError: the theme cannot be used.
+
+    """
+    # Both are read when Textual is imported.
+    os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from wsmon.ui.app import WsmonApp  # noqa: PLC0415  # Half a second of imports, wanted only for a dashboard.
+
+    app = WsmonApp(source, theme=theme, armed=armed, embedded=embedded, for_s=for_s)
+    app.run()
+    return app.return_code or 0

@@ -1,0 +1,146 @@
+"""The status bar: is all well, and is what I see live?"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.cells import cell_len
+
+from wsmon.ui.render import values
+from wsmon.ui.render.lines import (
+    BAD,
+    MUTED,
+    STRONG,
+    TEXT,
+    WARNING,
+    Ground,
+    Ink,
+    Line,
+    Run,
+    Tone,
+    clip,
+    fitted,
+    length_of,
+    on,
+    safe,
+    spread,
+)
+from wsmon.views.frame import Header, Health
+
+WORDS: Final = {
+    Health.STARTING: ("◌", Tone.ACCENT),
+    Health.HEALTHY: ("●", Tone.GOOD),
+    Health.DEGRADED: ("◐", Tone.WARNING),
+    Health.UNREACHABLE: ("○", Tone.BAD),
+}
+LEAST_WIDTH: Final = 60
+LEAST_HEIGHT: Final = 15
+GAP: Final = Run("  ", TEXT)
+
+
+def status(header: Header, width: int, *, paused: bool, armed: bool, ended: bool, offset_s: float) -> Line:
+    """Return the status bar; parts that do not fit are left out, the least important first."""
+    glyph, tone = WORDS[header.health]
+    word = Ink(tone if tone in {Tone.WARNING, Tone.BAD} else Tone.TEXT, bold=True)
+    left: Line = (
+        Run(clip(header.cluster, 20), STRONG),
+        GAP,
+        Run(f"{glyph} ", Ink(tone)),
+        Run(header.health.upper(), word),
+        GAP,
+    )
+    mode = _mode(paused=paused, armed=armed, ended=ended, roomy=width >= 100)
+    right = (*mode, Run(f"  {values.clock(header.at, offset_s)} ", MUTED))
+    room = width - length_of(left) - length_of(right) - 1
+    lost = _lost(header)
+    if header.problems:
+        # How many messages were lost stays in sight; the counts are in the table anyway.
+        if room - length_of(lost) >= 22:
+            right = (*lost, GAP, *right)
+            room -= length_of(lost) + 2
+        middle = _problems(header.problems, room - 1, BAD if tone is Tone.BAD else WARNING)
+    else:
+        nodes, clients = _counts(header)
+        if length_of(nodes) + length_of(lost) + 4 > room:
+            lost = lost[:2]  # Without the total.
+        # What is left out first stands last here.
+        kept = [part for part in _fitting((nodes, lost, clients), room) if part]
+        middle = tuple(run for part in (nodes, clients, lost) if part in kept for run in (*part, GAP))
+    brand = Run(" wsmon ", MUTED)
+    # What follows problems needs its distance; the other parts bring their own.
+    spare = room - length_of(middle) - (2 if header.problems else 0)
+    return on(
+        spread((brand if spare + 1 >= len(brand.text) else Run(" ", MUTED), *left, *middle), right, width), Ground.BAR
+    )
+
+
+def _fitting(parts: Sequence[Line], room: int) -> list[Line]:
+    """Return the parts that fit into the room one after the other, gaps included."""
+    taken: list[Line] = []
+    for part in parts:
+        length = length_of(part) + 2
+        if length <= room:
+            taken.append(part)
+            room -= length
+    return taken
+
+
+def too_small(header: Header, width: int, height: int) -> Line:
+    """Return the one line for a screen that is too small for anything else."""
+    glyph, tone = WORDS[header.health]
+    words = (
+        Run(f"{glyph} ", Ink(tone)),
+        Run(str(header.health), Ink(tone, bold=True)),
+        Run(f" {header.nodes_online}/{header.nodes_total}", TEXT),
+        Run(f" · {width}×{height} is too small, {LEAST_WIDTH}×{LEAST_HEIGHT} shows more", MUTED),
+    )
+    return on(fitted(words, width), Ground.BAR)
+
+
+def ended(reason: str, width: int) -> Line:
+    """Return the banner that tells why nothing moves any more."""
+    ink = Ink(Tone.BAD, bold=True, reverse=True)
+    return spread((Run(f" ○ {clip(reason, max(8, width - 20))}", ink),), (Run("q leaves ", ink),), width, ink=ink)
+
+
+def _problems(problems: tuple[str, ...], width: int, ink: Ink) -> Line:
+    """Return as many problems as fit, and how many more there are."""
+    for shown in range(len(problems), 1, -1):
+        more = len(problems) - shown
+        text = " · ".join(safe(problem) for problem in problems[:shown]) + (f"  +{more}" if more else "")
+        if cell_len(text) <= width:
+            return (Run(text, ink),)
+    others = f"  +{len(problems) - 1}" if len(problems) > 1 else ""
+    return (Run(clip(problems[0], width - len(others)) + others, ink),)
+
+
+def _counts(header: Header) -> tuple[Line, ...]:
+    nodes: Line = ()
+    if header.nodes_total:
+        ink = TEXT if header.nodes_online == header.nodes_total else WARNING
+        nodes = (Run(f"{header.nodes_online}/{header.nodes_total}", ink), Run(" online", MUTED))
+    clients: Line = ()
+    if header.clients_connected is not None:
+        clients = (Run(values.exact(header.clients_connected), TEXT), Run(" clients", MUTED))
+        if header.clients_reconnecting:
+            clients = (*clients, Run(f", {values.exact(header.clients_reconnecting)} away", WARNING))
+    return nodes, clients
+
+
+def _lost(header: Header) -> Line:
+    audit = header.audit
+    if audit is None:
+        return ()
+    return (
+        Run("lost ", MUTED),
+        Run(values.exact(audit.lost), Ink(Tone.BAD, bold=True) if audit.lost else TEXT),
+        Run(f" / {values.exact(audit.published)}", MUTED),
+    )
+
+
+def _mode(*, paused: bool, armed: bool, ended: bool, roomy: bool) -> Line:
+    lock: Line = () if armed and not roomy else (Run("armed", MUTED) if armed else Run("locked", WARNING), GAP)
+    if ended:
+        return (*lock, Run("ENDED", BAD))
+    if paused:
+        return (*lock, Run(" PAUSED ", Ink(Tone.WARNING, bold=True, reverse=True)))
+    return (*lock, Run("LIVE", MUTED))

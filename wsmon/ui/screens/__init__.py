@@ -1,0 +1,1 @@
+"""What is laid over the dashboard: questions before dangerous actions, and help."""

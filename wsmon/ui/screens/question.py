@@ -1,0 +1,265 @@
+"""The question before a dangerous action.
+
+Cancel has the focus, so that a hurried enter does nothing. `y` agrees, `n` and escape refuse; where the node's name has to
+be typed, only that and the button agree. The numbers follow the newest frame, also while the view is paused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Click, Key
+from textual.geometry import Size
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from wsmon.ui.render.lines import (
+    FAINT,
+    MUTED,
+    STRONG,
+    WARNING,
+    Ground,
+    Ink,
+    Line,
+    Run,
+    Tone,
+    fit,
+    fitted,
+    length_of,
+    safe,
+    title,
+)
+from wsmon.ui.widgets.pane import Pane
+from wsmon.views.frame import Frame
+
+REASON_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Somebody agreed: to which choice, and why."""
+
+    choice: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked."""
+
+    heading: str
+    node: str
+    agree: str
+    """The word on the button."""
+    facts: Callable[[Frame, int, int], tuple[Line, ...]]
+    """Frame, choice and width to the lines that tell what would happen."""
+    type_name: Callable[[Frame], bool]
+    """Whether the name has to be typed."""
+    choices: int = 1
+
+
+class Facts(Pane):
+    """What would happen."""
+
+    def __init__(self, asked: Asked, frame: Frame) -> None:
+        super().__init__(id="facts")
+        self._asked = asked
+        self.frame = frame
+        self.choice = 0
+
+    def picture(self, width: int, height: int) -> tuple[Line, ...]:
+        """Return heading and facts."""
+        if height <= 0:
+            return ()
+        heading = title(self._asked.heading, (), width, focused=True)
+        lines = (heading, fitted((), width), *self._asked.facts(self.frame, self.choice, width))
+        return tuple(fitted(line, width) for line in lines)[:height]
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        """As high as the facts."""
+        return 2 + len(self._asked.facts(self.frame, self.choice, max(1, width)))
+
+
+class Push(Pane, can_focus=True):
+    """A button of one line."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "push", "Push", show=False)]
+
+    class Pushed(Message):
+        """It was pushed."""
+
+        def __init__(self, push: "Push") -> None:
+            super().__init__()
+            self.push = push
+
+    def __init__(self, label: str, *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.label = label
+        self.ready = True
+
+    def picture(self, width: int, height: int) -> tuple[Line, ...]:
+        """Return the label, inverted when it has the focus."""
+        if not height:
+            return ()
+        if self.has_focus:
+            ink = Ink(Tone.ACCENT, bold=True, reverse=True)
+        else:
+            ink = Ink(Tone.TEXT if self.ready else Tone.FAINT, ground=Ground.SELECTED)
+        return (fitted((Run(f"  {self.label}  ", ink),), width, ink),)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:  # noqa: ARG002
+        """As wide as the label."""
+        return length_of((Run(f"  {self.label}  ", STRONG),))
+
+    def action_push(self) -> None:
+        """Say so."""
+        self.post_message(self.Pushed(self))
+
+    def on_click(self, _: Click) -> None:
+        """Say so."""
+        self.action_push()
+
+
+class Caption(Pane):
+    """A label or a hint of one line."""
+
+    def __init__(self, text: str, ink: Ink, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._text, self._ink = text, ink
+
+    def show(self, text: str, ink: Ink) -> None:
+        """Show another text."""
+        self._text, self._ink = text, ink
+        self.redraw()
+
+    def picture(self, width: int, height: int) -> tuple[Line, ...]:
+        """Return the text."""
+        return (fitted((Run(fit(self._text, width), self._ink),), width),) if height else ()
+
+
+class Question(ModalScreen[Answer | None]):
+    """Asks, and returns an answer or None."""
+
+    AUTO_FOCUS = "#cancel"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "refuse", "Cancel", show=False),
+        Binding("up", "choose(-1)", "Up", show=False),
+        Binding("down", "choose(1)", "Down", show=False),
+        Binding("left", "app.focus_previous", "Previous", show=False),
+        Binding("right", "app.focus_next", "Next", show=False),
+    ]
+
+    def __init__(self, asked: Asked, frame: Frame) -> None:
+        super().__init__()
+        self._asked = asked
+        self._frame = frame
+        self._needs_name = asked.type_name(frame)
+        self._finished = False
+
+    def compose(self) -> ComposeResult:
+        """Build the dialog."""
+        with Vertical(id="dialog"):
+            yield Facts(self._asked, self._frame)
+            with Horizontal(classes="field", id="name_row"):
+                yield Caption("Type its name", MUTED)
+                yield Input(id="name", compact=True, max_length=64, select_on_focus=False)
+            with Horizontal(classes="field"):
+                yield Caption("Reason", MUTED)
+                yield Input(id="reason", compact=True, max_length=REASON_MAX, select_on_focus=False)
+            with Horizontal(id="pushes"):
+                yield Push("Cancel", id="cancel")
+                yield Push(self._asked.agree, id="agree")
+            yield Caption("", FAINT, id="hint")
+
+    def on_mount(self) -> None:
+        """Show what is needed."""
+        self._update()
+
+    def follow(self, frame: Frame) -> None:
+        """Take the numbers from a newer frame."""
+        self._frame = frame
+        self._needs_name = self._asked.type_name(frame)
+        facts = self.query_one(Facts)
+        before = facts.get_content_height(facts.size, facts.size, facts.size.width)
+        facts.frame = frame
+        if facts.get_content_height(facts.size, facts.size, facts.size.width) != before:
+            facts.refresh(layout=True)
+        facts.redraw()
+        self._update()
+
+    @property
+    def _typed(self) -> bool:
+        return self.query_one("#name", Input).value.strip() == self._asked.node
+
+    def _update(self) -> None:
+        self.query_one("#name_row").display = self._needs_name
+        agree = self.query_one("#agree", Push)
+        ready = not self._needs_name or self._typed
+        if agree.ready != ready:
+            agree.ready = ready
+            agree.redraw()
+        choose = "↑↓ choose · " if self._asked.choices > 1 else ""
+        how = "type the name, then enter" if self._needs_name else "y agrees"
+        self.query_one("#hint", Caption).show(f"{choose}{how} · esc cancels", FAINT)
+
+    def _finish(self, answer: Answer | None) -> None:
+        """Leave, once: keys that were typed ahead still arrive while the dialog goes away."""
+        if not self._finished:
+            self._finished = True
+            self.dismiss(answer)
+
+    def _agree(self) -> None:
+        """Agree, unless the name is missing: then say so."""
+        if self._needs_name and not self._typed:
+            self.query_one("#hint", Caption).show(f"Type {safe(self._asked.node)} to agree", WARNING)
+            self.query_one("#name", Input).focus()
+            return
+        self._finish(Answer(self.query_one(Facts).choice, self.query_one("#reason", Input).value.strip()))
+
+    def action_refuse(self) -> None:
+        """Do nothing."""
+        self._finish(None)
+
+    def action_choose(self, rows: int) -> None:
+        """Choose another line."""
+        facts = self.query_one(Facts)
+        facts.choice = max(0, min(facts.choice + rows, self._asked.choices - 1))
+        facts.redraw()
+
+    def on_push_pushed(self, message: Push.Pushed) -> None:
+        """A button was pushed."""
+        if message.push.id == "agree":
+            self._agree()
+        else:
+            self.action_refuse()
+
+    def on_input_changed(self, _: Input.Changed) -> None:
+        """The name may be complete now."""
+        self._update()
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter in the name agrees; enter in the reason only goes on to the next field."""
+        if message.input.id == "name":
+            self._agree()
+        else:
+            self.query_one("#agree", Push).focus()
+
+    def on_key(self, event: Key) -> None:
+        """`y` and `n` where no name is needed; else start typing it."""
+        if not event.is_printable or isinstance(self.focused, Input):
+            return
+        if self._needs_name:
+            name = self.query_one("#name", Input)
+            name.focus()
+            name.insert_text_at_cursor(event.character or "")
+            event.stop()
+        elif event.character == "y":
+            self._agree()
+            event.stop()
+        elif event.character == "n":
+            self.action_refuse()
+            event.stop()

@@ -1,0 +1,119 @@
+"""What all parts of the screen have in common: lines of which only the changed stretches are repainted."""
+
+from typing import Protocol, runtime_checkable
+
+from rich.segment import Segment
+from textual.events import MouseScrollDown, MouseScrollUp, Resize
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from wsmon.ui.render.lines import FAINT, Line, ascii_only, changed, fitted, length_of
+from wsmon.ui.theme import Theme
+
+WHEEL = 3
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """The app, as far as panes need it."""
+
+    @property
+    def look(self) -> Theme:
+        """The theme."""
+
+    @property
+    def ascii_only(self) -> bool:
+        """Whether the terminal has no other characters."""
+
+
+class Pane(Widget):
+    """Draws lines. A subclass says in `picture` what they are, and calls `redraw` when that may have changed."""
+
+    ALLOW_SELECT = False
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  # Textual's own name for it.
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+        self._drawn_width = -1
+        self._strips: dict[int, Strip] = {}
+        self.repainted = 0
+        """How many lines were sent to be repainted since the start; for tests and curiosity."""
+
+    def picture(self, width: int, height: int) -> tuple[Line, ...]:
+        """Return the lines to show; fewer than `height` leave the rest empty."""
+        raise NotImplementedError
+
+    def move(self, rows: int) -> None:
+        """Select or scroll by a number of rows, which may be huge."""
+
+    def redraw(self) -> None:
+        """Compare with what is shown and repaint only that."""
+        width, height = self.size
+        if width <= 0 or height <= 0:
+            return
+        new = tuple(line if length_of(line) == width else fitted(line, width) for line in self.picture(width, height))
+        if self._drawn_width != width:
+            self._keep(new, width)
+            self.repainted += len(new)
+            self.refresh()
+            return
+        if new == self._lines:
+            return
+        empty = fitted((), width, FAINT)
+        regions = []
+        for y in range(max(len(new), len(self._lines))):
+            before = self._lines[y] if y < len(self._lines) else empty
+            after = new[y] if y < len(new) else empty
+            spans = changed(before, after)
+            if spans:
+                regions += [Region(start, y, end - start, 1) for start, end in spans]
+                self._strips.pop(y, None)
+                self.repainted += 1
+        self._lines = new
+        if regions:
+            self.refresh(*regions)
+
+    def repaint(self) -> None:
+        """Draw everything again, after a change of theme."""
+        self._drawn_width = -1
+        self.redraw()
+
+    def render_line(self, y: int) -> Strip:
+        """Return one line for Textual."""
+        width = self.size.width
+        if self._drawn_width != width:
+            self._keep(self.picture(width, self.size.height), width)
+        strip = self._strips.get(y)
+        if strip is None:
+            strip = self._strips[y] = self._strip(self._lines[y] if y < len(self._lines) else (), width)
+        return strip
+
+    def _keep(self, lines: tuple[Line, ...], width: int) -> None:
+        self._lines, self._drawn_width = lines, width
+        self._strips.clear()
+
+    def _strip(self, line: Line, width: int) -> Strip:
+        painter = self.app
+        assert isinstance(painter, Painter)
+        style, plain = painter.look.style, painter.ascii_only
+        segments = [Segment(ascii_only(run.text) if plain else run.text, style(run.ink)) for run in fitted(line, width)]
+        return Strip(segments, width)
+
+    def on_resize(self, _: Resize) -> None:
+        """Draw for the new size."""
+        self._drawn_width = -1
+        self.redraw()
+
+    def watch_has_focus(self, has_focus: bool) -> None:  # noqa: FBT001  # Textual calls it so.
+        """Show it."""
+        super().watch_has_focus(has_focus)
+        self.redraw()
+
+    def on_mouse_scroll_down(self, _: MouseScrollDown) -> None:
+        """Wheel."""
+        self.move(WHEEL)
+
+    def on_mouse_scroll_up(self, _: MouseScrollUp) -> None:
+        """Wheel."""
+        self.move(-WHEEL)
