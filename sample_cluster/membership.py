@@ -14,6 +14,7 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from wsmon.agent.cancellation import obey_cancellation
 from wsmon.protocol.codec import event_object
 from wsmon.protocol.fields import dump_object
 from wsmon.protocol.frames import EventFrame
@@ -51,6 +52,7 @@ class Membership:
         self._queue: deque[EventFrame] = deque(maxlen=JOURNAL_QUEUED)
         self._wake = asyncio.Event()
         self._registered_at: float | None = None
+        self._renew_at = 0.0
         self.dropped = 0
         """Events that Redis was away too long for."""
         self.available = False
@@ -70,8 +72,9 @@ class Membership:
         return asyncio.get_running_loop().time() - self._registered_at
 
     def change(self, entry: RegistryEntry) -> None:
-        """Register `entry` from now on; it goes out with the next write."""
+        """Register `entry` from now on; it goes out at once."""
         self._entry = entry
+        self._renew_at = 0.0
         self._wake.set()
 
     def journal(self, event: EventFrame) -> None:
@@ -100,24 +103,25 @@ class Membership:
     async def run(self) -> None:
         """Renew the entry and write events until cancelled."""
         clock = asyncio.get_running_loop().time
-        renew_at = clock()
         while True:
+            obey_cancellation()
             self._wake.clear()
             try:
-                if clock() >= renew_at:
+                if clock() >= self._renew_at:
+                    # Set before writing: an entry that changes meanwhile is written again.
+                    self._renew_at = clock() + ENTRY_RENEW_S
                     await self.register()
-                    renew_at = clock() + ENTRY_RENEW_S
                 await self._write_events()
                 self._say_available()
             except REDIS_ERRORS as error:
                 if self.available:
                     log.warning("redis is away: %s", error)
                 self.available = False
-                renew_at = clock()
+                self._renew_at = 0.0
                 await asyncio.sleep(0.25)
                 continue
             try:
-                async with asyncio.timeout(max(0.0, renew_at - clock())):
+                async with asyncio.timeout(max(0.0, self._renew_at - clock())):
                     await self._wake.wait()
             except TimeoutError:
                 pass
