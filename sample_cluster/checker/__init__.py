@@ -1,0 +1,41 @@
+"""The role that decides which nodes are there."""
+
+import asyncio
+import contextlib
+
+from sample_cluster.checker.dial import AdminLink
+from sample_cluster.checker.http_probe import get_health
+from sample_cluster.checker.redis_plane import RedisPlane
+from sample_cluster.checker.service import Checker
+from sample_cluster.role import Role, RoleSettings, run_role
+from wsmon.protocol.frames import Command, ReadOnlyJson
+
+
+async def run_checker(settings: RoleSettings) -> None:
+    """Run a checker until it is told to stop."""
+    await run_role(settings, _serve)
+
+
+async def _serve(role: Role) -> None:
+    settings = role.settings
+    checker = Checker(
+        name=settings.id,
+        profile=settings.profile,
+        plane=RedisPlane(role.redis, role.keys, who=settings.id, lease_ttl_s=settings.profile.lease_ttl_s),
+        teller=role.agent,
+        dial=AdminLink.open,
+        get_health=get_health,
+        process_state=role.process_state,
+    )
+
+    def check_forget(command: Command) -> ReadOnlyJson:
+        return {"node": checker.check_forget(command).node}
+
+    role.agent.operation("forget", checker.forget, check=check_forget)
+    running = asyncio.create_task(checker.run(), name="checker")
+    stopping = asyncio.create_task(role.stopping.wait(), name="stopping")
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

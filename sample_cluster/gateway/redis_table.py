@@ -1,0 +1,112 @@
+"""The health table in Redis, as the gateway reads it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final
+
+import redis.asyncio
+
+from sample_cluster.core.balancer import Backend
+from sample_cluster.errors import StoreUnavailableError
+from sample_cluster.membership import REDIS_ERRORS
+from wsmon.errors import RemoteProtocolError
+from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
+from wsmon.protocol.states import NodeState
+
+log = logging.getLogger(__name__)
+
+BLOCK_MS: Final = 700
+"""Shorter than the client's own timeout of a second, or every quiet second would look like a failure."""
+RETRY_S: Final = 0.25
+
+
+def to_backends(
+    table: Mapping[str, str], entries: Mapping[str, str | None], *, known: Mapping[str, RegistryEntry], at: float
+) -> dict[str, Backend]:
+    """Return what verdicts and registry entries, as JSON texts, say of each node; what does not parse is left out.
+
+    `known` holds the newest entries seen before: an expired lease does not make an address unknown. A verdict on an
+    earlier life of a node counts for nothing: that node is joining.
+    """
+    backends = {}
+    for node, text in table.items():
+        try:
+            verdict: Verdict = decode_verdict(text, node=node)
+            entry_text = entries.get(node)
+            entry = known.get(node) if entry_text is None else decode_entry(entry_text)
+        except RemoteProtocolError as error:
+            log.warning("%s is left out: %s", node, error)
+            continue
+        state = verdict.state
+        later_life = entry is not None and verdict.boot is not None and entry.boot > verdict.boot
+        if later_life and state in (NodeState.ONLINE, NodeState.SUSPECT):
+            state = NodeState.JOINING
+        backends[node] = Backend(
+            state=state,
+            boot=verdict.boot,
+            address=None if entry is None else entry.address,
+            admin=None if entry is None else entry.admin,
+            age_s=max(0.0, at - verdict.at),
+        )
+    return backends
+
+
+class RedisTable:
+    """Implements `HealthTable`. `wakeups` is a connection of its own: it spends its life in a blocking read."""
+
+    def __init__(self, client: redis.asyncio.Redis, wakeups: redis.asyncio.Redis, keys: Keys) -> None:
+        self._redis = client
+        self._wakeups = wakeups
+        self._keys = keys
+        self._last = "$"
+        self._known: dict[str, RegistryEntry] = {}
+
+    async def read(self) -> Mapping[str, Backend]:
+        """Return the nodes that have a verdict."""
+        table: dict[str, str] = await _available(self._redis.hgetall(self._keys.health))
+        names = sorted(table)
+        texts = await _available(self._redis.mget([self._keys.node(name) for name in names])) if names else []
+        entries: dict[str, str | None] = dict(zip(names, texts, strict=True))
+        self._remember(entries)
+        return to_backends(table, entries, known=self._known, at=time.time())
+
+    async def changed(self) -> None:
+        """Wait for the health log to grow."""
+        try:
+            # The id of the newest entry, not "$", from the second time on: nothing between two reads is missed.
+            if self._last == "$":
+                newest: Any = await self._wakeups.xrevrange(self._keys.health_log, count=1)
+                self._last = newest[0][0] if newest else "0"
+                return
+            answer: Any = await self._wakeups.xread({self._keys.health_log: self._last}, block=BLOCK_MS)
+        except REDIS_ERRORS as error:
+            await asyncio.sleep(RETRY_S)
+            self._last = "$"
+            raise StoreUnavailableError(f"redis: {error}") from error
+        if answer:
+            self._last = answer[0][1][-1][0]
+
+    def _remember(self, entries: Mapping[str, str | None]) -> None:
+        for name in self._known.keys() - entries.keys():
+            del self._known[name]
+        for name, text in entries.items():
+            try:
+                if text is not None:
+                    self._known[name] = decode_entry(text)
+            except RemoteProtocolError:
+                self._known.pop(name, None)
+
+
+async def _available(call: Awaitable[Any] | Any) -> Any:
+    """Return what Redis answers.
+
+    Raises:
+        StoreUnavailableError: it does not.
+
+    """
+    try:
+        return await call
+    except REDIS_ERRORS as error:
+        raise StoreUnavailableError(f"redis: {error}") from error

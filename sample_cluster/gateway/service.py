@@ -1,0 +1,147 @@
+"""The gateway: follows the health table, relays, and evens out what a node's absence left uneven."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sample_cluster.config import Profile
+from sample_cluster.core.balancer import Balancer, Move
+from sample_cluster.errors import StoreUnavailableError
+from sample_cluster.gateway.ports import AskToMove, HealthTable, Teller
+from sample_cluster.gateway.relay import Relay
+from wsmon.errors import WsmonError
+from wsmon.protocol.frames import JsonObject
+
+log = logging.getLogger(__name__)
+
+PUBLISH_S: Final = 0.25
+EVEN_OUT_S: Final = 1.0
+ASK_WITHIN_S: Final = 2.0
+
+
+class Gateway:
+    """One gateway process. `open`, then `run` until cancelled, then `close`."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        table: HealthTable,
+        teller: Teller,
+        ask_to_move: AskToMove,
+        process_state: Callable[[], JsonObject] = dict,
+    ) -> None:
+        self.balancer = Balancer(ramp_s=profile.ramp_s)
+        self.relay = Relay(self.balancer, connect_timeout_s=profile.connect_timeout_s / 2)
+        self._table = table
+        self._teller = teller
+        self._ask_to_move = ask_to_move
+        self._process_state = process_state
+        self._clock = asyncio.get_running_loop().time
+        self._read_at: float | None = None
+        self._moved = 0
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen for clients; return the port."""
+        return await self.relay.serve(host, port)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_table(), name="table")
+            group.create_task(self._even_out(), name="even-out")
+            group.create_task(self._publish(), name="publish")
+
+    async def close(self) -> None:
+        """Cut everything."""
+        await self.relay.close()
+
+    async def _follow_table(self) -> None:
+        available = True
+        while True:
+            try:
+                backends = await self._table.read()
+                for node in self.balancer.update(backends, self._clock()):
+                    count = self.relay.cut(node)
+                    if count:
+                        log.info("cut %d tunnels to %s", count, node)
+                self._read_at = self._clock()
+                available = True
+                await self._table.changed()
+            except StoreUnavailableError as error:
+                if available:
+                    log.warning("going on with the table as it is: %s", error)
+                available = False
+                await asyncio.sleep(PUBLISH_S)
+
+    async def _even_out(self) -> None:
+        while True:
+            await asyncio.sleep(EVEN_OUT_S)
+            moves = self.balancer.moves(self._clock())
+            if moves:
+                await asyncio.gather(*(self._move(move) for move in moves))
+
+    async def _move(self, move: Move) -> None:
+        admin = self.balancer.nodes[move.node].admin
+        if admin is None:
+            return
+        try:
+            async with asyncio.timeout(ASK_WITHIN_S):
+                await self._ask_to_move(admin, move.count)
+            self._moved += move.count
+        except (WsmonError, TimeoutError) as error:
+            log.info("%s was asked to move %d connections and did not: %s", move.node, move.count, error)
+
+    async def _publish(self) -> None:
+        process, process_due = self._process_state(), self._clock() + 1.0
+        while True:
+            if self._clock() >= process_due:
+                process, process_due = self._process_state(), self._clock() + 1.0
+            state = self._state()
+            state["process"] = process
+            self._teller.publish(state)
+            await asyncio.sleep(PUBLISH_S)
+
+    def _state(self) -> JsonObject:
+        now = self._clock()
+        counts = self.relay.counts
+        backends: JsonObject = {}
+        for node, backend in sorted(self.balancer.nodes.items()):
+            backends[node] = {
+                "state": str(backend.state),
+                "weight": round(self.balancer.weight(node, now), 2),
+                "connections": self.balancer.connections(node),
+            }
+        state: JsonObject = {
+            "backends": backends,
+            "connections": len(self.relay.tunnels),
+            "connecting": self.relay.connecting,
+            "accepts": counts.accepts,
+            "refused": counts.refused,
+            "cut": counts.cut,
+            "moved": self._moved,
+            "failed_connects": counts.failed_connects,
+            "turned_away": counts.turned_away,
+            "bytes_in": counts.bytes_in,
+            "bytes_out": counts.bytes_out,
+        }
+        if self._read_at is not None:
+            # In whole seconds: while Redis answers it stays 0 and costs the watchers nothing.
+            state["table_age_s"] = int(now - self._read_at)
+        return state
+
+
+async def run_until(stopping: asyncio.Event, gateway: Gateway) -> None:
+    """Run an open gateway until `stopping` is set."""
+    running = asyncio.create_task(gateway.run(), name="gateway")
+    waiting = asyncio.create_task(stopping.wait(), name="stopping")
+    try:
+        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        running.cancel()
+        await gateway.close()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
