@@ -1,0 +1,49 @@
+"""The node: the WebSocket server of the sample cluster."""
+
+import asyncio
+import dataclasses
+from random import Random
+from typing import Final
+
+from sample_cluster.node.admin import register_operations
+from sample_cluster.node.server import Node
+from sample_cluster.role import Role, RoleSettings, run_role
+
+STATE_EVERY_S: Final = 0.25
+PROCESS_EVERY: Final = 4
+"""States between two looks at the process: reading /proc costs more than everything else in the state."""
+
+
+async def run_node(settings: RoleSettings, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Run a node until SIGTERM has drained it."""
+
+    async def serve(role: Role) -> None:
+        node = Node(role, Random())
+        register_operations(role, node)
+        try:
+            await _serve(role, node, host, port)
+        finally:
+            await node.stop()
+
+    await run_role(settings, serve)
+
+
+async def _serve(role: Role, node: Node, host: str, port: int) -> None:
+    address = await node.start(host, port)
+    role.membership.change(dataclasses.replace(role.membership.entry, address=address))
+    async with asyncio.TaskGroup() as group:  # Whatever of these breaks ends the process: it is started again.
+        tasks = [group.create_task(work) for work in (node.run(), node.join(), _publish(role, node))]
+        await role.stopping.wait()
+        node.drain(deadline_s=role.settings.profile.drain_deadline_s, rate=None)
+        await node.drained()
+        for task in tasks:
+            task.cancel()
+
+
+async def _publish(role: Role, node: Node) -> None:
+    """Serve the node's state until cancelled."""
+    while True:
+        process = role.process_state()
+        for _ in range(PROCESS_EVERY):
+            role.agent.publish(node.describe(process))
+            await asyncio.sleep(STATE_EVERY_S)

@@ -1,0 +1,331 @@
+"""One node: the socket that clients connect to, what state the node is in, and how it is emptied."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from random import Random
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from sample_cluster.codecs.json import FRAME_MAX, SUBPROTOCOL
+from sample_cluster.core.drain import Drain, Phase
+from sample_cluster.core.messages import GoAwayReason
+from sample_cluster.membership import REDIS_ERRORS
+from sample_cluster.node.connection import RESTART, ClientConnection, Services
+from sample_cluster.node.credentials import Credentials
+from sample_cluster.node.feed import Feeds
+from sample_cluster.node.http import document, metrics, plain, refuse_request
+from sample_cluster.node.hub import Hub, Member
+from sample_cluster.node.store import Store
+from sample_cluster.role import Role
+from wsmon.agent.cancellation import obey_cancellation
+from wsmon.protocol.events import DrainAborted, DrainDone, DrainProgress, DrainStarted
+from wsmon.protocol.frames import JsonObject
+from wsmon.protocol.states import NodeState
+
+log = logging.getLogger(__name__)
+
+PROGRESS_S = 0.5
+FEEDS_SHOWN = 64
+READ_AHEAD = 8
+"""Frames of one client that the library may hold unread."""
+
+
+class Node:
+    """A node. `start` it, `run` and `join` it side by side, `describe` it now and then, `stop` it."""
+
+    def __init__(self, role: Role, dice: Random) -> None:
+        self._role = role
+        self._profile = role.settings.profile
+        self.id = role.settings.id
+        self.state = NodeState.JOINING
+        self.cordoned = False
+        self.address: str | None = None
+        self.started_at = time.time()
+        self.hub = Hub()
+        self._store = Store(role.redis, role.settings.cluster, self._profile, dice)
+        self._feeds = Feeds(self._store, self.hub, self._profile)
+        self._services: Services | None = None
+        self._server: Server | None = None
+        self._names = itertools.count(1)
+        self._drain: Drain | None = None
+        self._drain_task: asyncio.Task[None] | None = None
+        self._drain_wake = asyncio.Event()
+        self._drain_ends_at = 0.0
+        self.hub.on_joined = self._connection_joined
+        self.hub.on_left = self._connection_left
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen, and return the address `host:port`. Clients are taken once `join` is through."""
+        quiet = logging.getLogger(f"{__name__}.handshake")
+        quiet.setLevel(logging.CRITICAL)  # Every port scan and every half-open probe would be a traceback.
+        self._server = await serve(
+            self._handle,
+            host,
+            port,
+            process_request=self._answer,
+            select_subprotocol=_select,
+            compression=None,
+            ping_interval=None,
+            max_size=FRAME_MAX,
+            max_queue=READ_AHEAD,
+            open_timeout=self._profile.hello_timeout_s,
+            close_timeout=1,
+            server_header=None,
+            logger=quiet,
+            backlog=1_024,
+        )
+        bound = next(iter(self._server.sockets)).getsockname()[1]
+        self.address = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
+        return self.address
+
+    async def run(self) -> None:
+        """Work with Redis until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._store.run(), name="appends")
+            group.create_task(self._feeds.run(), name="feeds")
+
+    async def join(self) -> None:
+        """Wait until Redis knows this node and the cluster's key is known; then take clients."""
+        key = await self._register()
+        self._services = Services(
+            node=self.id,
+            boot=self._role.boot,
+            profile=self._profile,
+            hub=self.hub,
+            feeds=self._feeds,
+            store=self._store,
+            credentials=Credentials(key),
+            emit=self._role.agent.emit,
+        )
+        if self.state is NodeState.JOINING:
+            self.state = NodeState.ONLINE
+        log.info("online at %s", self.address)
+
+    async def _register(self) -> bytes:
+        """Enter the registry and return the cluster's key, as soon as Redis answers."""
+        while True:
+            obey_cancellation()
+            try:
+                key = await self._store.session_key()
+                await self._role.membership.register()
+            except REDIS_ERRORS as error:
+                log.info("waiting for redis: %s", error)
+                await asyncio.sleep(self._profile.reconnect.base_s)
+            else:
+                return key
+
+    async def stop(self) -> None:
+        """Close what is still open with 1012, and stop listening."""
+        if self._server is not None:
+            self._server.close(code=RESTART)
+            await self._server.wait_closed()
+
+    @property
+    def connections(self) -> tuple[ClientConnection, ...]:
+        """Return the connections that were welcomed."""
+        return tuple(item for item in self.hub.connections.values() if isinstance(item, ClientConnection))
+
+    def close(self, connections: Sequence[ClientConnection], code: int, reason: str) -> None:
+        """Close connections."""
+        for connection in connections:
+            connection.close(code, reason)
+
+    # Draining.
+
+    @property
+    def draining(self) -> Drain | None:
+        """The drain under way."""
+        return self._drain
+
+    def drain(self, *, deadline_s: float, rate: float | None) -> Drain | None:
+        """Begin to empty the node, or return the drain that is under way; None if the node is empty for good."""
+        if self._drain is not None or self.state is NodeState.LEFT:
+            return self._drain
+        loop = asyncio.get_running_loop()
+        self._drain = Drain([*self.hub.connections], now=loop.time(), deadline_s=deadline_s, rate=rate)
+        self._drain_ends_at = time.time() + deadline_s
+        self.state = NodeState.DRAINING
+        self._role.agent.emit(DrainStarted(node=self.id, total=self._drain.total, deadline=self._drain_ends_at))
+        self._drain_task = loop.create_task(self._run_drain(self._drain), name="drain")
+        return self._drain
+
+    def undrain(self) -> bool:
+        """Call off a drain, or come back after one; return whether there was anything to call off."""
+        if self.state not in {NodeState.DRAINING, NodeState.LEFT}:
+            return False
+        if self._drain_task is not None:
+            self._drain_task.cancel()
+        if self._drain is not None:
+            self._role.agent.emit(DrainAborted(node=self.id))
+        self._drain = self._drain_task = None
+        self.state = NodeState.ONLINE
+        return True
+
+    async def drained(self) -> None:
+        """Wait until the drain under way is over."""
+        if self._drain_task is not None:
+            await asyncio.wait([self._drain_task])
+
+    async def _run_drain(self, plan: Drain) -> None:
+        clock = asyncio.get_running_loop().time
+        progress_due, told = clock() + PROGRESS_S, plan.left
+        while (phase := plan.phase(clock())) in {Phase.TELLING, Phase.WAITING}:
+            for name in plan.due(clock()):
+                member = self.hub.connections.get(name)
+                if isinstance(member, ClientConnection):
+                    member.go_away(GoAwayReason.DRAIN, deadline_s=plan.ends - clock())
+            if clock() >= progress_due:
+                progress_due = clock() + PROGRESS_S
+                if plan.left != told:
+                    told = plan.left
+                    self._role.agent.emit(DrainProgress(node=self.id, left=plan.left, total=plan.total))
+            self._drain_wake.clear()
+            try:
+                async with asyncio.timeout(max(0.0, min(plan.deadline, progress_due) - clock())):
+                    await self._drain_wake.wait()
+            except TimeoutError:
+                pass
+        forced = plan.left if phase is Phase.CLOSING else 0
+        self.close(self.connections, RESTART, "drained")
+        self.state = NodeState.LEFT
+        self._drain = None
+        self._role.agent.emit(DrainDone(node=self.id, forced=forced))
+
+    def _connection_joined(self, member: Member) -> None:
+        """Send a connection away whose handshake was under way when the drain began."""
+        if self._drain is not None:
+            self._drain.joined(member.name)
+            self._drain_wake.set()
+        elif self.state is NodeState.LEFT and isinstance(member, ClientConnection):
+            member.close(RESTART, "drained")
+
+    def _connection_left(self, name: str) -> None:
+        if self._drain is not None:
+            self._drain.gone(name)
+            if self._drain.left == 0:
+                self._drain_wake.set()
+
+    # Serving.
+
+    async def _handle(self, socket: ServerConnection) -> None:
+        assert self._services is not None, "requests are refused until the services are there"
+        connection = ClientConnection(f"{self.id}-{next(self._names)}", socket, self._services)
+        await connection.serve()
+
+    def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
+        refusal = refuse_request(request)
+        if refusal is not None:
+            return refusal
+        match request.path.partition("?")[0]:
+            case "/live":
+                return plain(HTTPStatus.OK, "live\n")
+            case "/health":
+                return self._health(needs_redis=False)
+            case "/ready":
+                return self._health(needs_redis=True)
+            case "/metrics":
+                return self._metrics()
+            case _:
+                return self._admit()
+
+    def _admit(self) -> Response | None:
+        if self._services is not None and self.state is NodeState.ONLINE and not self.cordoned:
+            return None
+        word = "cordoned" if self.cordoned else self.state
+        wait = {"Retry-After": "1"}
+        return plain(HTTPStatus.SERVICE_UNAVAILABLE, f"this node takes no connections: {word}\n", wait)
+
+    def _health(self, *, needs_redis: bool) -> Response:
+        going = self.state in {NodeState.DRAINING, NodeState.LEFT}
+        fields = {"status": "ok", "node": self.id, "boot": self._role.boot, "state": str(self.state)}
+        if needs_redis:
+            ready = self._services is not None and self._feeds.connected and not self.cordoned and not going
+            status = "ok" if ready else "unready"
+        else:
+            status = str(self.state) if going else "ok"
+        code = HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+        return document(code, {**fields, "status": status})
+
+    def _metrics(self) -> Response:
+        hub = self.hub
+        return metrics(
+            {
+                "wsc_connections": ("gauge", "Open client connections.", len(hub.connections)),
+                "wsc_channels": ("gauge", "Channels followed.", len(self._feeds)),
+                "wsc_messages_in_total": ("counter", "Messages published by clients.", hub.messages_in),
+                "wsc_messages_out_total": ("counter", "Messages delivered to clients.", hub.messages_out),
+                "wsc_bytes_in_total": ("counter", "Bytes of frames from clients.", hub.bytes_in),
+                "wsc_bytes_out_total": ("counter", "Bytes of frames to clients.", hub.bytes_out),
+                "wsc_heartbeats_missed_total": ("counter", "Pings without an answer.", hub.pings_missed),
+                "wsc_redis_connected": ("gauge", "Whether the fan-out stands.", int(self._feeds.connected)),
+                "wsc_loop_lag_seconds": ("gauge", "Worst recent lateness.", self._role.agent.lag_ms / 1_000),
+            },
+            node=self.id,
+        )
+
+    # What the node says of itself.
+
+    def describe(self, process: JsonObject) -> JsonObject:
+        """Return the admin state; what is not known is left out."""
+        hub, role = self.hub, self._role
+        state: JsonObject = {
+            "state": str(self.state),
+            "started_at": round(self.started_at, 3),
+            "connections": len(hub.connections),
+            "sessions": len(hub.sessions),
+            "channels": len(self._feeds),
+            "messages_in": hub.messages_in,
+            "messages_out": hub.messages_out,
+            "bytes_in": hub.bytes_in,
+            "bytes_out": hub.bytes_out,
+            "unacked": sum(connection.unacked for connection in self.connections),
+            "heartbeat": {"sent": hub.pings, "missed": hub.pings_missed, "dead": hub.dead},
+            "closes": {str(code): count for code, count in sorted(hub.closes.items())},
+            "feeds": self._describe_feeds(),
+            "redis": {"state": "ok" if self._feeds.connected else "away"},
+            "loop_lag_ms": round(role.agent.lag_ms, 1),
+            "process": process,
+        }
+        if self.cordoned:
+            state["cordoned"] = True
+        if self.address is not None:
+            state["address"] = self.address
+        if self._feeds.rtt_ms is not None:
+            state["redis"] = {"state": "ok", "rtt_ms": round(self._feeds.rtt_ms, 2)}
+        age = role.membership.lease_age_s
+        if age is not None:
+            state["lease_age_s"] = round(age, 1)
+        if self._drain is not None:
+            now = asyncio.get_running_loop().time()
+            state["drain"] = {
+                "phase": str(self._drain.phase(now)),
+                "left": self._drain.left,
+                "total": self._drain.total,
+                "deadline": round(self._drain_ends_at, 3),
+                "eta_s": round(self._drain.eta_s(now), 1),
+            }
+        return state
+
+    def _describe_feeds(self) -> JsonObject:
+        """Return the feeds with most listeners: the state has a bound, the number of channels has not."""
+        members = self.hub.channels
+        shown = sorted(self._feeds, key=lambda feed: -len(members.get(feed.channel, ())))[:FEEDS_SHOWN]
+        return {
+            feed.channel: {
+                "state": str(feed.state),
+                "seq": 0 if feed.position is None else feed.position.seq,
+                "members": len(members.get(feed.channel, ())),
+            }
+            for feed in shown
+        }
+
+
+def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Return ours if the client offers it; one that offers nothing gets JSON without saying so."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
