@@ -60,7 +60,7 @@ from sample_cluster.node.feed import Feeds
 from sample_cluster.node.hub import Hub, wire, wire_message
 from sample_cluster.node.store import Append, Appended, AppendOutcome, NotNow, Store
 from wsmon.agent.cancellation import obey_cancellation
-from wsmon.protocol.events import EventBody, HeartbeatMissed
+from wsmon.protocol.events import EventBody, HeartbeatMissed, ZombieRefused
 
 log = logging.getLogger(__name__)
 
@@ -311,6 +311,7 @@ class ClientConnection:
             if frame.attempt <= other.attempt:
                 self.send(Error(code="stale_attempt", message=f"attempt {other.attempt} has resumed this session"))
                 self.close(TAKEN_OVER, "stale attempt")
+                self._services.emit(ZombieRefused(node=self._services.node, reason="stale attempt to resume"))
                 return
             other.close(TAKEN_OVER, "resumed by another connection")
         self._welcome(frame.session, attempt=frame.attempt, resumed=tuple(frame.positions))
@@ -483,6 +484,8 @@ class ClientConnection:
         self.close(PROTOCOL_ERROR, "no hello")
 
     def _tick(self) -> None:
+        if self._closing is not None:
+            return
         match self._beat.tick(self._loop.time()):
             case SendPing():
                 self._hub.pings += 1

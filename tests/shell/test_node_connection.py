@@ -44,7 +44,7 @@ from sample_cluster.node.feed import Feeds
 from sample_cluster.node.hub import Hub
 from tests.support.fake_log import FakeServer, FakeStore
 from tests.support.store_contract import check_store
-from wsmon.protocol.events import EventBody, HeartbeatMissed
+from wsmon.protocol.events import EventBody, HeartbeatMissed, ZombieRefused
 
 
 class FakeTransport:
@@ -510,6 +510,7 @@ async def test_a_session_is_resumed_where_it_was_and_the_old_connection_is_close
         (error,) = await stale.received()
         assert isinstance(error, Error)
         assert (error.code, stale.socket.close_code) == ("stale_attempt", 4502)
+        assert node.events == [ZombieRefused(node="n1", reason="stale attempt to resume")]
         assert new.socket.close_code is None
         assert [*node.hub.sessions] == [welcome.session]
 
