@@ -2,7 +2,8 @@
 
 Theory of operation. The connections are told to leave one after the other, evenly over a span, so that the nodes
 that take them see a steady stream and not a wave. Whoever has been told leaves by itself; whoever is still there
-at the deadline is closed by the shell. Connections that come late (their handshake was under way) are told at once.
+at the deadline is closed by the shell. Connections that come late (their handshake was under way) are told at the
+first moment.
 """
 
 from collections import deque
@@ -29,17 +30,30 @@ class Phase(StrEnum):
 class Drain:
     """One drain of one node. All times are monotonic seconds, given by the caller."""
 
-    def __init__(self, connections: Iterable[str], *, now: float, deadline_s: float, rate: float | None = None) -> None:
-        """`rate` in connections per second; without it the whole is told within half of the deadline at most."""
+    def __init__(
+        self,
+        connections: Iterable[str],
+        *,
+        now: float,
+        deadline_s: float,
+        rate: float | None = None,
+        lead_s: float = 0.0,
+    ) -> None:
+        """`rate` in connections per second; without it the whole is told within half of the deadline at most.
+
+        Nobody is told within the first `lead_s`: whoever is sent away must not be sent back by a gateway that has
+        not heard of the drain yet.
+        """
         self._left = dict.fromkeys(connections)
         self._untold = deque(self._left)
         self._late: list[str] = []
         self._started = now
+        self._tells_at = now + min(lead_s, deadline_s)
         self.ends = now + deadline_s
         self.total = len(self._left)
         span = min(deadline_s / 2, max(SPAN_LEAST_S, self.total / EASY_RATE)) if rate is None else self.total / rate
         self._gap_s = min(span, deadline_s) / max(1, self.total)
-        self._next = now
+        self._next = self._tells_at
 
     @property
     def left(self) -> int:
@@ -55,8 +69,12 @@ class Drain:
     def deadline(self) -> float:
         """When the shell has to call `due` next."""
         if self._late:
-            return self._started
+            return self._tells_at
         return min(self._next, self.ends) if self._untold else self.ends
+
+    def admits(self, now: float) -> bool:
+        """Say whether the node still takes connections: until everybody who sends some has heard of the drain."""
+        return now < self._tells_at
 
     def phase(self, now: float) -> Phase:
         """Return how far the drain is."""
@@ -68,6 +86,8 @@ class Drain:
 
     def due(self, now: float) -> tuple[str, ...]:
         """Return the connections that have to be told now; each is returned once."""
+        if now < self._tells_at:
+            return ()
         told, self._late = self._late, []
         while self._untold and self._next <= now:
             name = self._untold.popleft()

@@ -1,6 +1,7 @@
 """The node: the WebSocket server of the sample cluster."""
 
 import asyncio
+import contextlib
 import dataclasses
 from random import Random
 from typing import Final
@@ -45,5 +46,8 @@ async def _publish(role: Role, node: Node) -> None:
     while True:
         process = role.process_state()
         for _ in range(PROCESS_EVERY):
+            node.changed.clear()
             role.agent.publish(node.describe(process))
-            await asyncio.sleep(STATE_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STATE_EVERY_S):
+                    await node.changed.wait()

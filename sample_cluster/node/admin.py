@@ -90,9 +90,13 @@ class Operations:
         return {"cordoned": False}
 
     async def disconnect(self, command: Command) -> ReadOnlyJson:
-        """Close one connection, one session, or the first `count`, with 1012."""
+        """Close one connection or one session with 1012, or ask the first `count` to go elsewhere."""
         chosen = self._chosen(command)
-        self._node.close(chosen, RESTART, "disconnected by an operator")
+        if "count" in command.args:
+            # Nobody in particular is meant: this is about balance, and need not hurt.
+            self._node.send_away(chosen)
+        else:
+            self._node.close(chosen, RESTART, "disconnected by an operator")
         return {"closed": len(chosen)}
 
     def check_disconnect(self, command: Command) -> ReadOnlyJson:

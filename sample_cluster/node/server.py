@@ -31,6 +31,9 @@ from wsmon.protocol.states import NodeState
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.5
+DRAIN_LEAD_S = 0.5
+"""From the state `draining` to the first client that is told: checker and gateway hear of it in between."""
+SENT_AWAY_WITHIN_S = 5.0
 FEEDS_SHOWN = 64
 READ_AHEAD = 8
 """Frames of one client that the library may hold unread."""
@@ -56,6 +59,8 @@ class Node:
         self._drain: Drain | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._drain_wake = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set when the node's state is another: whoever publishes it should not wait."""
         self._drain_ends_at = 0.0
         self.hub.on_joined = self._connection_joined
         self.hub.on_left = self._connection_left
@@ -104,8 +109,12 @@ class Node:
             emit=self._role.agent.emit,
         )
         if self.state is NodeState.JOINING:
-            self.state = NodeState.ONLINE
+            self._enter(NodeState.ONLINE)
         log.info("online at %s", self.address)
+
+    def _enter(self, state: NodeState) -> None:
+        self.state = state
+        self.changed.set()
 
     async def _register(self) -> bytes:
         """Enter the registry and return the cluster's key, as soon as Redis answers."""
@@ -136,6 +145,12 @@ class Node:
         for connection in connections:
             connection.close(code, reason)
 
+    def send_away(self, connections: Sequence[ClientConnection]) -> None:
+        """Ask connections to leave for another node; those that do not are closed after a while."""
+        for connection in connections:
+            connection.go_away(GoAwayReason.OVERLOAD, deadline_s=SENT_AWAY_WITHIN_S)
+        asyncio.get_running_loop().call_later(SENT_AWAY_WITHIN_S, self.close, connections, RESTART, "sent away")
+
     # Draining.
 
     @property
@@ -148,9 +163,11 @@ class Node:
         if self._drain is not None or self.state is NodeState.LEFT:
             return self._drain
         loop = asyncio.get_running_loop()
-        self._drain = Drain([*self.hub.connections], now=loop.time(), deadline_s=deadline_s, rate=rate)
+        self._drain = Drain(
+            [*self.hub.connections], now=loop.time(), deadline_s=deadline_s, rate=rate, lead_s=DRAIN_LEAD_S
+        )
         self._drain_ends_at = time.time() + deadline_s
-        self.state = NodeState.DRAINING
+        self._enter(NodeState.DRAINING)
         self._role.agent.emit(DrainStarted(node=self.id, total=self._drain.total, deadline=self._drain_ends_at))
         self._drain_task = loop.create_task(self._run_drain(self._drain), name="drain")
         return self._drain
@@ -164,7 +181,7 @@ class Node:
         if self._drain is not None:
             self._role.agent.emit(DrainAborted(node=self.id))
         self._drain = self._drain_task = None
-        self.state = NodeState.ONLINE
+        self._enter(NodeState.ONLINE)
         return True
 
     async def drained(self) -> None:
@@ -193,8 +210,8 @@ class Node:
                 pass
         forced = plan.left if phase is Phase.CLOSING else 0
         self.close(self.connections, RESTART, "drained")
-        self.state = NodeState.LEFT
         self._drain = None
+        self._enter(NodeState.LEFT)
         self._role.agent.emit(DrainDone(node=self.id, forced=forced))
 
     def _connection_joined(self, member: Member) -> None:
@@ -235,7 +252,9 @@ class Node:
                 return self._admit()
 
     def _admit(self) -> Response | None:
-        if self._services is not None and self.state is NodeState.ONLINE and not self.cordoned:
+        now = asyncio.get_running_loop().time()
+        serving = self.state is NodeState.ONLINE or (self._drain is not None and self._drain.admits(now))
+        if self._services is not None and serving and not self.cordoned:
             return None
         word = "cordoned" if self.cordoned else self.state
         wait = {"Retry-After": "1"}

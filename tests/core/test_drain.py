@@ -90,3 +90,13 @@ def test_everybody_is_told_once_before_the_deadline(count: int, deadline_s: floa
     drain = Drain(names, now=0, deadline_s=deadline_s, rate=rate)
     told = tell_all(drain, until=deadline_s)
     assert [name for _, name in told] + list(drain.due(deadline_s)) == names
+
+
+def test_nobody_is_told_before_the_gateways_have_heard() -> None:
+    drain = Drain(NAMES, now=100, deadline_s=25, lead_s=0.5)
+    drain.joined("late")
+    assert drain.admits(100.4)
+    assert drain.due(100.4) == ()
+    assert drain.deadline == 100.5
+    assert not drain.admits(100.5)
+    assert drain.due(100.5) == ("late", NAMES[0])

@@ -166,8 +166,7 @@ def test_secrets_of_a_redis_url_stay_out_of_arguments_and_messages(root: Path) -
     seen: list[str] = []
 
     def look() -> bool:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            seen.append(" ".join(child.cmdline()))
+        seen.extend(" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True))
         return len(seen) > 20
 
     until(look, 3)

@@ -139,7 +139,8 @@ def test_a_drain_moves_every_client_without_an_error(start: Start) -> None:
     terminal.wait_for(r"n1 +· left")
     terminal.wait_for("20 back")
     events = [json.loads(line) for line in run("events", "--json").stdout.splitlines()]
-    assert [event for event in events if event["kind"] in ("client_lost", "reconnect_failed")] == []
+    began = next(number for number, event in enumerate(events) if event["kind"] == "drain_started")
+    assert [event for event in events[began:] if event["kind"] in ("client_lost", "reconnect_failed")] == []
     status = json.loads(run("status", "--json").stdout)
     assert status["clients"] == {"connected": 60, "reconnecting": 0}
     assert status["audit"]["lost"] == 0
@@ -187,7 +188,7 @@ def test_a_part_that_dies_is_named_and_healed(start: Start, part: str) -> None:
     online(terminal)
     old = pid_of(part)
     os.kill(old, signal.SIGKILL)
-    terminal.wait_for(rf"process {part} was killed by SIGKILL")
+    terminal.wait_for(rf"process {part} was killed")
     assert until(lambda: pid_of(part) != old, 10)
     online(terminal)
     delivered = int(terminal.wait_for(r"lost 0 / ([\d,]+)").rpartition(" ")[2].replace(",", ""))
@@ -289,7 +290,8 @@ def test_an_attached_console_sees_and_touches_nothing(start: Start) -> None:
     attached.send("XDS")
     attached.send("?")
     attached.wait_for("Show all keys")
-    attached.send("\x1b")
+    attached.send("?")
+    attached.wait_for("All clients are connected")
     attached.send("q")
     assert attached.wait_for_end() == 0
     assert first.line(r"HEALTHY")
