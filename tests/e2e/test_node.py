@@ -198,6 +198,7 @@ async def test_redis_is_killed_and_comes_back(rig: Rig) -> None:
     here, there = await asyncio.gather(rig.node("n1"), rig.node("n2"))
     publisher, subscriber = await join(here), await join(there)
     await subscriber.send(Subscribe(id=1, channel="c"))
+    await subscriber.until(Subscribed)  # From now on: what is published before is not for it.
     await publisher.send(*(Publish(channel="c", cseq=cseq, data=cseq) for cseq in (1, 2, 3)))
     await publisher.until(Published, 3)
     rig.redis.kill()
