@@ -96,6 +96,14 @@ def test_a_suspect_tells_the_exact_guard() -> None:
     assert row(model, at + 3).why.endswith("removal is due")
 
 
+def test_the_last_good_answer_of_a_dead_process_is_not_shown_as_a_present_one() -> None:
+    model = well()
+    judged(model, "removed", T0 + 1, http={"failed": 1, "needed": 2, "last_ok": T0})
+    model.apply(gone("n1", T0 + 1))
+    shown = row(model, T0 + 2)
+    assert (shown.heartbeat, shown.http, shown.rtt_ms) == ("", "1/2", None)
+
+
 def test_a_suspect_by_hard_evidence_gives_the_checkers_reason() -> None:
     model = well()
     judged(model, "suspect", T0 + 1, reason="its admin socket closed", http={"failed": 1, "needed": 2})

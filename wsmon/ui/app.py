@@ -163,8 +163,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         if frame is self._frame:
             return
         self._frame = frame
-        came_up = frame.start and all(step.done for step in frame.start)
-        if frame.ended and self.embedded and not came_up:
+        if frame.ended and self.embedded and not frame.nodes:
             self._leave(1)  # It never came up: whoever runs us says why, where it stays readable.
             return
         self._tell(frame.actions)

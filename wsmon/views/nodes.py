@@ -47,6 +47,8 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
     sample = _sample(model, item, process, peer, dead=dead, now=now)
     own = table(state, "process")
     heartbeat, http = table(target, "heartbeat"), table(target, "http")
+    # Removed on hard evidence: nobody asked it any more, and its last good answer would look like a present one.
+    gone = dead or (stands.state is NodeState.REMOVED and not connected)
     connections = count(state, "connections")
     change = node.connections.change() if connected and not late else None
     lag_ms = peer.lag_ms if peer.lag_ms is not None else number(state, "loop_lag_ms")
@@ -60,7 +62,7 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
         reason=clean(stands.reason, REASON_LONGEST),
         detail=_detail(stands.state, state, target, connections),
         why=clean(_why(stands, state, target, process, heard)),
-        heartbeat=_check(heartbeat),
+        heartbeat="" if gone and not count(heartbeat, "failed") else _check(heartbeat),
         http=_check(http) or _own_look(node, now),
         misses=count(heartbeat, "failed") or 0,
         misses_needed=count(heartbeat, "needed"),
@@ -69,7 +71,7 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
         messages_in_s=_rate(node.messages_in.per_second()) if connected and not late else None,
         messages_out_s=_rate(node.messages_out.per_second()) if connected and not late else None,
         lag_ms=_tenths(lag_ms) if connected else None,
-        rtt_ms=_tenths(number(heartbeat, "rtt_ms")),
+        rtt_ms=None if gone else _tenths(number(heartbeat, "rtt_ms")),
         cpu=_tenths(sample.cpu if sample is not None else number(own, "cpu")),
         rss=sample.rss if sample is not None else count(own, "rss"),
         fds=sample.fds if sample is not None and sample.fds is not None else count(own, "fds"),
