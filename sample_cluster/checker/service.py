@@ -23,6 +23,7 @@ from sample_cluster.core.health import (
 from sample_cluster.core.lease import Lease, LeaseChange, Lost, Took
 from sample_cluster.core.verdicts import VerdictQueue
 from sample_cluster.errors import StoreUnavailableError
+from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import OperationRefusedError
 from wsmon.protocol import events
 from wsmon.protocol.frames import Command, JsonObject, ReadOnlyJson
@@ -139,6 +140,7 @@ class Checker:
 
     async def _keep_lease(self) -> None:
         while True:
+            obey_cancellation()
             self._claim_now.clear()
             asked_at = self._clock()
             try:
@@ -172,6 +174,7 @@ class Checker:
     async def _watch_registry(self) -> None:
         interval_s = min(REGISTRY_S, self._profile.heartbeat.interval_s / 2)
         while True:
+            obey_cancellation()
             self._look.clear()
             try:
                 view = await self._plane.read()
@@ -240,6 +243,7 @@ class Checker:
 
     async def _write_verdicts(self) -> None:
         while True:
+            obey_cancellation()
             await self._write.wait()
             self._write.clear()
             try:

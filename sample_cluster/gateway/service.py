@@ -11,6 +11,7 @@ from sample_cluster.core.balancer import Balancer, Move
 from sample_cluster.errors import StoreUnavailableError
 from sample_cluster.gateway.ports import AskToMove, HealthTable, Teller
 from sample_cluster.gateway.relay import Relay
+from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import WsmonError
 from wsmon.protocol.frames import JsonObject
 
@@ -61,6 +62,7 @@ class Gateway:
     async def _follow_table(self) -> None:
         available = True
         while True:
+            obey_cancellation()
             try:
                 backends = await self._table.read()
                 for node in self.balancer.update(backends, self._clock()):
