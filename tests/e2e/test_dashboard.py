@@ -1,22 +1,30 @@
 """The dashboard on a real cluster, driven by keys in a pseudo-terminal."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from tests.support.terminal import Terminal, all_gone, family, until
 from wsmon.agent.client import open_admin
 from wsmon.agent.runtime_dir import process_is_alive
+from wsmon.protocol.fields import dump_object
+from wsmon.protocol.registry import Keys, RegistryEntry
+from wsmon.protocol.states import PeerKind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
@@ -279,6 +287,48 @@ def test_a_second_one_on_the_same_name_and_a_port_in_use_are_refused_in_one_line
     assert on_screen.wait_for_end(within_s=10) == 1
     assert str(gateway) in on_screen.text
     assert on_screen.restored
+
+
+def test_a_node_that_speaks_garbage_is_named_and_harms_nobody(start: Start, root: Path) -> None:
+    """Its name carries markup, its answer escape sequences."""
+    terminal = start(*QUICK)
+    online(terminal)
+    name = "[red]evil[/]"
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        redis.Redis(unix_socket_path=str(root / "wsmon" / "demo" / "redis.sock"), protocol=2) as store,
+    ):
+        listener.bind(str(root / "evil.sock"))
+        listener.listen()
+        stop = threading.Event()
+        babbler = threading.Thread(target=babble, args=(listener, stop))
+        babbler.start()
+        keys = Keys("demo")
+        entry = RegistryEntry(
+            kind=PeerKind.NODE, id=name, boot=1, admin=f"ws+unix://{root}/evil.sock", version="\x1b[31m", address="x:1"
+        )
+        store.zadd(keys.nodes, {name: time.time() + 30})
+        store.set(keys.node(name), dump_object(entry.to_object()), ex=30)
+        terminal.wait_for(r"\[red\]evil\[/\].*garbage")
+        store.zrem(keys.nodes, name)
+        stop.set()
+        babbler.join()
+    for number in (1, 2, 3):
+        terminal.wait_for(rf"\bn{number} +● online")
+    assert b"hacked" not in terminal.output
+
+
+def babble(listener: socket.socket, stop: threading.Event) -> None:
+    """Answer everybody with something that is not the admin protocol."""
+    listener.settimeout(0.1)
+    while not stop.is_set():
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4_096)
+            connection.sendall(b"HTTP/1.1 200 \x1b]0;hacked\x07\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_an_attached_console_sees_and_touches_nothing(start: Start) -> None:

@@ -20,6 +20,9 @@ from wsmon.protocol.session import HELLO_WITHIN_S, WatchInput, WatchSession
 STATE_MAX = 16 * 1024 * 1024
 """Largest frame that a watcher takes, in bytes: the state of a very large node."""
 
+NOT_NOW = (401, 403, 429, 502, 503, 504)
+"""HTTP statuses of an admin socket, or of a proxy before one, that takes no connection from us at the moment."""
+
 
 class AdminClient:
     """One open connection. Get it from `open_admin`, close it, or use it as a context manager.
@@ -187,9 +190,14 @@ async def open_admin(
         await _drop(connection)
         raise UnreachableError(f"{url} did not answer within {timeout_s:g} s") from None
     except InvalidStatus as error:
-        raise UnreachableError(f"{url} refused the connection: HTTP {error.response.status_code}") from None
-    except InvalidMessage:
-        raise UnreachableError(f"{url} does not speak WebSocket, or died while answering") from None
+        status = error.response.status_code
+        if status in NOT_NOW:
+            raise UnreachableError(f"{url} refused the connection: HTTP {status}") from None
+        raise RemoteProtocolError(f"{url} is not an admin socket: it answers HTTP {status}") from None
+    except InvalidMessage as error:
+        if isinstance(error.__cause__, EOFError):
+            raise UnreachableError(f"{url} closed the connection while it was opened") from None
+        raise RemoteProtocolError(f"{url} does not speak WebSocket") from None
     except InvalidHandshake as error:
         raise RemoteProtocolError(f"{url} does not speak this protocol: {error}") from None
     except ConnectionClosed as error:

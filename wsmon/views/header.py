@@ -79,11 +79,14 @@ def _problems(
         return [model.ended.reason]
     if model.began_at is not None and not model.heard_anything(now):
         return ["nothing is heard of the cluster"]
+    # That a node is joining says less than why it cannot.
+    babbling = {name(complaint.id) for complaint in model.garbage.values() if complaint.mended_at is None}
+    standing = tuple(row for row in nodes if row.state is not NodeState.JOINING or row.id not in babbling)
     return [
         *_loss(model, now),
         *_redis(model, now),
         *_leading(heard),
-        *_nodes(nodes, now),
+        *_nodes(standing, now),
         *_services(services),
         *_complaints(model, now),
     ]
