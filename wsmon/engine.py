@@ -1,12 +1,13 @@
 """Source → model → frames at a bounded rate; actions the other way.
 
 Theory of operation. Everything happens on one loop: the source calls `_take` for each input, which the model folds in
-at once; a frame is built when something changed, at most `FRAMES_PER_S` times a second, and each full second because
-ages grow. `EngineThread` gives that loop a thread of its own, so that a stalled terminal never holds up collection;
+at once. A frame is built twice a second, on the clock's beat: gauges change all the time, and faster than that nobody
+reads them. What happened, or what somebody asked for, is drawn at once, at most `FRAMES_PER_S` times a second. `EngineThread` gives that loop a thread of its own, so that a stalled terminal never holds up collection;
 whoever draws pulls the newest frame and never queues.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -15,7 +16,16 @@ from wsmon.agent.cancellation import end
 from wsmon.commands import Action, Outcome
 from wsmon.errors import WsmonError
 from wsmon.model.cluster import ClusterModel
-from wsmon.model.inputs import ClusterEnded, Input
+from wsmon.model.inputs import (
+    ClusterEnded,
+    HttpSample,
+    Input,
+    PeerBeat,
+    PeerState,
+    ProcessSample,
+    RedisSeen,
+    RegistrySeen,
+)
 from wsmon.operators.audited import AuditedOperator
 from wsmon.ports import Operator, Source
 from wsmon.views.build import build_frame
@@ -24,6 +34,9 @@ from wsmon.views.frame import Frame
 log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 10
+BEAT_S = 0.5
+GAUGES = (PeerState, PeerBeat, ProcessSample, HttpSample, RegistrySeen, RedisSeen)
+"""Inputs that can wait for the next beat."""
 STOP_WITHIN_S = 2.0
 
 
@@ -45,7 +58,7 @@ class Engine:
         self._clock = clock
         self._on_frame = on_frame
         self._operator = AuditedOperator(operator, self._take, clock)
-        self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._frame = build_frame(model, clock())
 
     @property
@@ -73,7 +86,8 @@ class Engine:
 
     def _take(self, told: Input) -> None:
         self.model.apply(told)
-        self._dirty.set()
+        if not isinstance(told, GAUGES):
+            self._urgent.set()
 
     def _end(self, reason: str) -> None:
         self._take(ClusterEnded(reason=reason, at=self._clock()))
@@ -86,15 +100,12 @@ class Engine:
 
     async def _draw(self) -> None:
         while True:
-            self._dirty.clear()
+            self._urgent.clear()
             self._redraw()
             await asyncio.sleep(1 / FRAMES_PER_S)
-            try:
-                # Ages are drawn in whole seconds: the next one turns with the clock.
-                async with asyncio.timeout(1.0 - self._clock() % 1.0):
-                    await self._dirty.wait()
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S - self._clock() % BEAT_S):
+                    await self._urgent.wait()
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> WsmonError:

@@ -7,7 +7,7 @@ from wsmon.commands import Action, Outcome
 from wsmon.engine import FRAMES_PER_S, Engine
 from wsmon.errors import UnreachableError
 from wsmon.model.cluster import ClusterModel
-from wsmon.model.inputs import ClusterEnded, Input, RedisSeen
+from wsmon.model.inputs import ClusterEnded, Input, PeerGone, RedisSeen
 from wsmon.operators.refuse import RefusingOperator
 from wsmon.views.frame import Frame
 
@@ -43,24 +43,39 @@ async def stop(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-async def test_a_burst_of_inputs_costs_no_more_than_the_bounded_rate() -> None:
+async def test_gauges_wait_for_the_beat_and_news_do_not() -> None:
+    source, frames = Told(), list[Frame]()
+    engine = Engine(source, RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(10.15)
+    before = len(frames)
+    source.emit(RedisSeen(state="ok", rtt_ms=1.0, at=clock()))
+    await asyncio.sleep(0.2)
+    assert len(frames) == before
+    source.emit(PeerGone(id="n1", reason="gone", at=clock()))
+    await asyncio.sleep(0.01)
+    assert len(frames) == before + 1
+    await stop(task)
+
+
+async def test_a_burst_of_news_costs_no_more_than_the_bounded_rate() -> None:
     source, frames = Told(), list[Frame]()
     engine = Engine(source, RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
     task = asyncio.ensure_future(engine.run())
     await asyncio.sleep(0)
     for _ in range(1_000):
         await asyncio.sleep(0.002)
-        source.emit(RedisSeen(state="ok", rtt_ms=1.0, at=clock()))
+        source.emit(PeerGone(id="n1", reason="gone", at=clock()))
     assert len(frames) <= 2 * FRAMES_PER_S + 2
     await stop(task)
 
 
-async def test_with_nothing_new_a_frame_comes_each_second_because_ages_grow() -> None:
+async def test_with_nothing_new_frames_come_on_the_beat_because_ages_grow() -> None:
     frames = list[Frame]()
     engine = Engine(Told(), RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
     task = asyncio.ensure_future(engine.run())
     await asyncio.sleep(10)
-    assert 10 <= len(frames) <= 12
+    assert 20 <= len(frames) <= 22
     await stop(task)
 
 
