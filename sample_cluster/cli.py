@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ COMMANDS: Final = {
     "fleet": "run synthetic clients",
 }
 REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+REDIS_VARIABLE: Final = "SAMPLE_CLUSTER_REDIS"
+"""Says the same as --redis. A URL may hold a password, and everybody on the machine can read arguments."""
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,15}")
 
 
@@ -86,16 +89,27 @@ class _Parser(argparse.ArgumentParser):
 def _parser(command: str) -> _Parser:
     parser = _Parser(prog=f"sample-cluster {command}", description=COMMANDS[command], allow_abbrev=False)
     add = parser.add_argument
+    redis = os.environ.get(REDIS_VARIABLE)
+    where = f"(${REDIS_VARIABLE}, which other users cannot read)"
     add("--cluster", type=_cluster, default="demo", metavar="NAME", help="name of the cluster (demo)")
     add("--profile", type=_profile, default=DEMO, metavar="NAME", help=f"timings: {', '.join(PROFILES)} (demo)")
     if command == "up":
         add("--nodes", type=_integer(1, 32), default=3, metavar="N", help="nodes to start (3)")
-        add("--redis", type=_redis, metavar="URL", help="use this Redis instead of starting one")
+        add(
+            "--redis", type=_redis, default=redis, metavar="URL", help=f"use this Redis instead of starting one {where}"
+        )
         add("--redis-port", type=_integer(1, 65_535), metavar="N", help="open the started Redis on this port, too")
         add("--until-eof", action="store_true", help="end when stdin ends")
         add("--seed", type=_integer(0, 2**53), metavar="N", help="seed of the fleet's dice")
     else:
-        add("--redis", type=_redis, required=True, metavar="URL", help="Redis of the cluster")
+        add(
+            "--redis",
+            type=_redis,
+            default=redis,
+            required=redis is None,
+            metavar="URL",
+            help=f"Redis of the cluster {where}",
+        )
         add("--id", type=_id, required=command == "node", default=command, metavar="ID", help="unique in the cluster")
         add("--admin", type=_admin, metavar="URL", help="where to serve the admin socket (in the runtime directory)")
         add("--zone", metavar="NAME", help="failure domain")
@@ -237,7 +251,7 @@ def _redis(text: str) -> str:
     parts = _split(text)
     if parts is None or parts[0] not in REDIS_SCHEMES or not parts[1]:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a Redis URL; allowed: redis://host:port, rediss://host:port, unix:///path"
+            "that is not a Redis URL; allowed: redis://host:port, rediss://host:port, unix:///path"
         )
     return text
 

@@ -7,6 +7,7 @@ stderr (in JSON mode one object on stdout) that says what is allowed, and exit s
 import argparse
 import asyncio
 import json
+import math
 import os
 import sys
 import uuid
@@ -98,9 +99,20 @@ def _run(arguments: list[str]) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise ValueError
+    return _number(text, least=0.001, most=1e9)
+
+
+def _rate(text: str) -> float:
+    return _number(text, least=0, most=100_000)
+
+
+def _number(text: str, *, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
     return value
 
 
@@ -117,14 +129,11 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100000")
-    return value
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        # It is not repeated: it may hold a password.
+        raise argparse.ArgumentTypeError("that is not a Redis URL; allowed: redis://…, rediss://…, unix:///path")
+    return text
 
 
 def _embedded_parser() -> _Parser:
@@ -138,7 +147,7 @@ def _embedded_parser() -> _Parser:
     parser.add_argument(
         "--port", type=_whole(0, 65_535), default=8800, help="the gateway's port, 0 for a free one (8800)"
     )
-    parser.add_argument("--redis", metavar="URL", help="use this Redis instead of starting one")
+    parser.add_argument("--redis", type=_redis_url, metavar="URL", help="use this Redis instead of starting one")
     parser.add_argument("--theme", default=None, help="a shipped theme's name or a file (dark)")
     parser.add_argument("--plain", action="store_true", help="lines instead of a dashboard")
     parser.add_argument("--json", action="store_true", help="JSON lines instead of a dashboard")

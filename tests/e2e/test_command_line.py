@@ -1,5 +1,6 @@
 """wsmon without a terminal, as scripts use it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
+from tests.support.redis_server import start_redis
 from tests.support.terminal import all_gone, family, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -126,6 +129,9 @@ def test_a_runtime_directory_open_to_others_is_not_used(root: Path) -> None:
         (("--nodes", "0"), "from 1 to 32"),
         (("--profile", "fast"), "demo"),
         (("--nodse", "3"), "--nodse"),
+        (("--for", "soon"), "'soon' is not a number"),
+        (("--rate", "nan"), "'nan' is not a number"),
+        (("--redis", "http://:pw@x"), "allowed: redis://"),
         (("frob",), "allowed: attach, status"),
         (("kill",), "NODE"),
         (("kill", "n1", "--signal", "HUP"), "TERM"),
@@ -158,7 +164,7 @@ def test_without_a_redis_binary_the_reason_is_said(root: Path, monkeypatch: pyte
 
 def test_secrets_of_a_redis_url_stay_out_of_arguments_and_messages(root: Path) -> None:
     process = subprocess.Popen(
-        [*WSMON, "--plain", "--redis", "redis://:hunter2@127.0.0.1:1/0", "--for", "4", *QUICK],
+        [*WSMON, "--plain", "--redis", "redis://:hunter2@127.0.0.1:1/0", "--for", "12", *QUICK],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -172,4 +178,22 @@ def test_secrets_of_a_redis_url_stay_out_of_arguments_and_messages(root: Path) -
     until(look, 3)
     out, errors = process.communicate(timeout=20)
     assert seen
+    assert process.returncode == 1
+    assert "Redis at redis://127.0.0.1:1 does not answer" in errors
     assert "hunter2" not in "".join(seen) + out + errors
+
+
+def test_a_redis_of_ones_own_is_used_and_left_alone(root: Path) -> None:
+    url, server = asyncio.run(start_redis(root))
+    try:
+        done = run("--json", "--redis", url, "--for", "4", *QUICK)
+        assert done.returncode == 0, done
+        last = json.loads([line for line in done.stdout.splitlines() if '"type":"frame"' in line][-1])
+        assert last["health"] == "healthy"
+        client = redis.Redis.from_url(url, protocol=2)
+        assert client.exists("wsc:{demo}:events")
+        client.close()
+        assert server.poll() is None
+    finally:
+        server.kill()
+        server.wait()
