@@ -38,6 +38,7 @@ from wsmon.ui.widgets.timeline import TimelinePane
 from wsmon.views.frame import ActionRow, Frame, Health
 
 POLL_S: Final = 0.1
+SETTLES_S: Final = 0.25
 EVERYTHING: Final = 1_000_000
 PAGE: Final = 10
 TOAST_MAX: Final = 200
@@ -82,6 +83,11 @@ class WsmonApp(App[int], inherit_bindings=False):
         self.armed = armed
         self.embedded = embedded
         self._for_s = for_s
+        self._missed = False
+        """Something drawn was not sent."""
+        self._depth = 1
+        self._settled_at = 0.0
+        """When a dialog that came or went has settled: then everything is drawn once more."""
         self.paused = False
         self.ascii_only = needs_ascii(environ, locale.getpreferredencoding(do_setlocale=False))
         self.look = themes.load(self._theme_name(theme, colorless=colorless, environ=environ))
@@ -105,8 +111,18 @@ class WsmonApp(App[int], inherit_bindings=False):
         return "terminal" if few else themes.DEFAULT
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Send what Textual drew, cut to the cells that changed."""
+        """Send what Textual drew, cut to the cells that changed.
+
+        During a batch Textual throws away what it has drawn and repaints whole widgets sooner or later. Ours repaint
+        only what changed, so what was thrown away has to be made good.
+        """
+        self._missed |= self._batch_count > 0 and renderable is not None
         super()._display(screen, cast("RenderableType | None", tightened(renderable)))
+
+    def _repaint(self) -> None:
+        """Draw the whole screen again, whatever is thought to be on it."""
+        update = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)  # noqa: SLF001
+        self._display(self.screen, update)
 
     def compose(self) -> ComposeResult:
         """Build the first view."""
@@ -151,11 +167,21 @@ class WsmonApp(App[int], inherit_bindings=False):
                 return
             if driver.busy:
                 return  # It is not done with the last frame.
-            if driver.behind:
-                driver.behind = False
-                self.refresh(layout=True)
+            if driver.behind or self._missed or self._has_settled(loop.time()):
+                driver.behind = self._missed = False
+                self._repaint()  # In the middle of a batch it counts as missed again.
         if self.source.frame is not self._frame:
             self.call_next(self.poll)
+
+    def _has_settled(self, now: float) -> bool:
+        """Say, once, that the stack of screens has been as it is for a moment."""
+        if len(self.screen_stack) != self._depth:
+            self._depth = len(self.screen_stack)
+            self._settled_at = now + SETTLES_S
+        if 0 < self._settled_at <= now:
+            self._settled_at = 0.0
+            return True
+        return False
 
     def poll(self) -> None:
         """Draw the newest frame, unless nothing changed."""
