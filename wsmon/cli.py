@@ -7,6 +7,7 @@ stderr (in JSON mode one object on stdout) that says what is allowed, and exit s
 import argparse
 import asyncio
 import json
+import logging
 import math
 import os
 import sys
@@ -57,6 +58,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status."""
     as_json = "--json" in arguments
+    # What happens is told by events and errors; a log line in between would break screens and line formats.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     try:
         return _run(list(arguments))
     except WsmonError as error:

@@ -39,6 +39,8 @@ from wsmon.views.frame import ActionRow, Frame, Health
 
 POLL_S: Final = 0.1
 SETTLES_S: Final = 0.25
+REPAINT_EVERY_S: Final = 10.0
+"""Only changes are sent, so whatever else disturbs the screen would stay: it is right again after this long."""
 EVERYTHING: Final = 1_000_000
 PAGE: Final = 10
 TOAST_MAX: Final = 200
@@ -86,8 +88,8 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._missed = False
         """Something drawn was not sent."""
         self._depth = 1
-        self._settled_at = 0.0
-        """When a dialog that came or went has settled: then everything is drawn once more."""
+        self._repaint_at = 0.0
+        """When everything is drawn once more: after a dialog that came or went has settled, and now and then."""
         self.paused = False
         self.ascii_only = needs_ascii(environ, locale.getpreferredencoding(do_setlocale=False))
         self.look = themes.load(self._theme_name(theme, colorless=colorless, environ=environ))
@@ -167,21 +169,20 @@ class WsmonApp(App[int], inherit_bindings=False):
                 return
             if driver.busy:
                 return  # It is not done with the last frame.
-            if driver.behind or self._missed or self._has_settled(loop.time()):
+            if driver.behind or self._missed or self._repaint_is_due(loop.time()):
                 driver.behind = self._missed = False
                 self._repaint()  # In the middle of a batch it counts as missed again.
         if self.source.frame is not self._frame:
             self.call_next(self.poll)
 
-    def _has_settled(self, now: float) -> bool:
-        """Say, once, that the stack of screens has been as it is for a moment."""
+    def _repaint_is_due(self, now: float) -> bool:
         if len(self.screen_stack) != self._depth:
             self._depth = len(self.screen_stack)
-            self._settled_at = now + SETTLES_S
-        if 0 < self._settled_at <= now:
-            self._settled_at = 0.0
-            return True
-        return False
+            self._repaint_at = now + SETTLES_S
+        if now < self._repaint_at:
+            return False
+        self._repaint_at = now + REPAINT_EVERY_S
+        return True
 
     def poll(self) -> None:
         """Draw the newest frame, unless nothing changed."""
