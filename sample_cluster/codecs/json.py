@@ -6,11 +6,12 @@ Decoding is strict about the fields it knows and indifferent to those it does no
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from enum import StrEnum
 from typing import Final, Literal, TypeVar
 
+from sample_cluster.core.feed import Entry
 from sample_cluster.core.messages import (
     Ack,
     Auth,
@@ -96,28 +97,17 @@ def encode(frame: Frame) -> str:
     return _COMPACT.encode({"type": type(frame).__name__.lower(), **_object(frame)})
 
 
-def encode_message(
-    *,
-    channel: str,
-    seq: int,
-    nonce: int,
-    prev: int,
-    id: str,  # noqa: A002  # The field's name on the wire.
-    ts: int,
-    data: str,
-    encoding: str | None = None,
-    replay: bool = False,
-) -> str:
+def encode_message(channel: str, entry: Entry, *, replay: bool = False) -> str:
     """Return what `encode(Message(…))` would, for data that is JSON text already: it is not parsed again.
 
-    `channel` and `id` must need no escaping; both are checked where they enter the cluster.
+    `channel` and the entry's id must need no escaping; both are checked where they enter the cluster.
     """
     tail = ',"replay":true}' if replay else "}"
-    if encoding is not None:
-        tail = f',"encoding":{_COMPACT.encode(encoding)}{tail}'
+    if entry.encoding is not None:
+        tail = f',"encoding":{_COMPACT.encode(entry.encoding)}{tail}'
     return (
-        f'{{"type":"message","channel":"{channel}","seq":{seq},"nonce":{nonce},"prev":{prev},'
-        f'"id":"{id}","ts":{ts},"data":{data}{tail}'
+        f'{{"type":"message","channel":"{channel}","seq":{entry.seq},"nonce":{entry.nonce},"prev":{entry.prev},'
+        f'"id":"{entry.id}","ts":{entry.ts},"data":{entry.data}{tail}'
     )
 
 
@@ -449,3 +439,49 @@ class _Fields(Fields):
                 return "live"
             case _:
                 raise RemoteProtocolError(f"{self._what}.state is neither degraded nor live")
+
+
+class JsonCodec:
+    """The subprotocol as one object. The functions above do the work."""
+
+    subprotocol: Final = SUBPROTOCOL
+    binary: Final = False
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return one frame as UTF-8."""
+        return encode(frame).encode()
+
+    def encode_message(self, channel: str, entry: Entry, *, replay: bool = False) -> bytes:
+        """Return the frame that delivers `entry` as UTF-8."""
+        return encode_message(channel, entry, replay=replay).encode()
+
+    def join(self, encoded: Sequence[bytes]) -> bytes:
+        """Return one object a line."""
+        return b"\n".join(encoded)
+
+    def decode_client(self, payload: str | bytes) -> tuple[ClientFrame | UnknownFrame, ...]:
+        """Return what a client says.
+
+        Raises:
+            RemoteProtocolError: see `decode_client`, or it came in a binary frame.
+
+        """
+        return decode_client(_text(payload))
+
+    def decode_node(self, payload: str | bytes) -> tuple[NodeFrame | UnknownFrame, ...]:
+        """Return what a node says.
+
+        Raises:
+            RemoteProtocolError: see `decode_node`, or it came in a binary frame.
+
+        """
+        return decode_node(_text(payload))
+
+
+def _text(payload: str | bytes) -> str:
+    if isinstance(payload, bytes):
+        raise RemoteProtocolError("a binary frame on a JSON connection")
+    return payload
+
+
+JSON: Final = JsonCodec()

@@ -27,19 +27,7 @@ def wire(text: str) -> bytes:
 
 def wire_message(channel: str, entry: Entry, *, replay: bool = False) -> bytes:
     """Return the frame that delivers `entry`."""
-    return wire(
-        encode_message(
-            channel=channel,
-            seq=entry.seq,
-            nonce=entry.nonce,
-            prev=entry.prev,
-            id=entry.id,
-            ts=entry.ts,
-            data=entry.data,
-            encoding=entry.encoding,
-            replay=replay,
-        )
-    )
+    return wire(encode_message(channel, entry, replay=replay))
 
 
 class Member(Protocol):

@@ -18,6 +18,7 @@ from sample_cluster.codecs.json import (
     encode_message,
     is_channel,
 )
+from sample_cluster.core.feed import Entry
 from sample_cluster.core.messages import (
     Ack,
     Auth,
@@ -149,7 +150,8 @@ def test_a_message_built_from_json_text_is_the_same() -> None:
     rich = dataclasses.replace(plain, data="eA==", encoding="base64", replay=True)
     for frame in (plain, rich):
         fields: dict[str, Any] = {item.name: getattr(frame, item.name) for item in dataclasses.fields(frame)}
-        text = encode_message(**{**fields, "data": encode_data(frame.data)})
+        channel, replay = fields.pop("channel"), fields.pop("replay")
+        text = encode_message(channel, Entry(**{**fields, "data": encode_data(frame.data)}), replay=replay)
         assert text == encode(frame) or json.loads(text) == json.loads(encode(frame))
         assert decode_node(text) == (frame,)
 
@@ -244,7 +246,7 @@ JSON = st.recursive(
 def test_any_json_value_is_data(data: Any) -> None:
     frame = Publish(channel="c", cseq=1, data=data)
     assert decode_client(encode(frame)) == (frame,)
-    text = encode_message(channel="c", seq=1, nonce=1, prev=1, id="i", ts=1, data=encode_data(data))
+    text = encode_message("c", Entry(seq=1, nonce=1, prev=1, id="i", ts=1, data=encode_data(data)))
     assert decode_node(text) == (Message(channel="c", seq=1, nonce=1, prev=1, id="i", ts=1, data=data),)
 
 
