@@ -421,3 +421,24 @@ def test_the_clock_of_a_peer_does_not_move_its_freshness() -> None:
     model.apply(PeerState(id="n1", boot=BOOT, rev=2, at=T0 + 9_999, state={}, heard_at=T0 + 1))
     assert model.peers["n1"].state_at == T0 + 1
     assert model.peers["n1"].fresh(T0 + 2)
+
+
+def test_the_ledger_of_resumes_outlives_the_nodes() -> None:
+    model = well(["n1", "n2"])
+    model.apply(says("n1", {"resumes": {"ring": 4, "log": 1}}, T0 + 1))
+    model.apply(says("n1", {"resumes": {"ring": 5, "log": 1}}, T0 + 2))
+    model.apply(seen("n1", T0 + 3, boot=BOOT + 1))
+    model.apply(says("n1", {"resumes": {"ring": 2}}, T0 + 4, boot=BOOT + 1))
+    model.apply(says("n1", {"resumes": {"ring": 9}}, T0 + 5, boot=BOOT))
+    node = model.nodes["n1"]
+    assert (node.resumes_before, node.resumes) == ({"ring": 5, "log": 1}, {"ring": 2})
+    model.apply(seen("n1", T0 + 6, boot=BOOT + 2))
+    assert (node.resumes_before, node.resumes) == ({"ring": 7, "log": 1}, {})
+
+
+def test_what_ailed_the_feeds_of_an_earlier_life_is_forgotten() -> None:
+    model = well(["n1"])
+    model.apply(says("n1", {"feeds": {"room.1": {"state": "gap"}}}, T0 + 1))
+    assert [off.state for off in model.nodes["n1"].feeds_off] == ["gap"]
+    model.apply(seen("n1", T0 + 2, boot=BOOT + 1))
+    assert model.nodes["n1"].feeds_off == ()

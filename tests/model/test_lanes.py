@@ -257,3 +257,25 @@ def test_a_lane_is_bounded_too() -> None:
     assert len(lane.marks) == MARKS_MAX
     assert len(lane.stretches) <= 2 * MARKS_MAX
     assert all(item.kind is StretchKind.FAILED and item.attempt <= 1e9 for item in lane.stretches)
+
+
+def test_a_handover_is_told_apart_from_a_way_back() -> None:
+    lanes = Lanes()
+    tell(
+        lanes, (0.0, ReconnectScheduled(client=C, attempt=1, delay_s=0.2)), (0.2, ReconnectStarted(client=C, attempt=1))
+    )
+    tell(lanes, (0.3, Resumed(client=C, node="n3", how="handover", ms=0.0)), first=3)
+    lane = lane_of(lanes)
+    assert (lane.away, lane.moving, lane.node, lane.took_s, lane.handed_over) == (False, False, "n3", None, True)
+    # The next one goes on from there, and a real loss after it is a loss.
+    tell(lanes, (5.0, Resumed(client=C, node="n1", how="handover")), first=4)
+    assert (lane.origin, lane.node, lane.lost_at, lane.handed_over) == ("n3", "n1", T0 + 5.0, True)
+    tell(lanes, (6.0, ClientLost(client=C, node="n1")), first=5)
+    assert (lane.away, lane.origin, lane.handed_over) == (True, "n1", False)
+
+
+def test_a_handover_that_the_fleets_state_told_first_is_no_second_one() -> None:
+    lanes = Lanes()
+    tell(lanes, (0.0, Resumed(client=C, node="n3", ms=100.0)), (0.1, Resumed(client=C, node="n3", how="handover")))
+    lane = lane_of(lanes)
+    assert (lane.took_s, lane.handed_over, len(lane.stretches)) == (None, True, 2)

@@ -8,10 +8,10 @@ from wsmon.ui.render.lines import Tone, length_of, text_of
 from wsmon.views.frame import EventRow, Severity
 
 
-def client_event(number: int, text: str, severity: Severity, *, kind: str, after_s: float = 0.0) -> EventRow:
+def client_event(number: int, text: str, severity: Severity, *, plural: str = "", after_s: float = 0.0) -> EventRow:
     name = f"c{number}"
     return frames.event(
-        100 + number, f"{name} {text}", severity, at=frames.AT + after_s, client=name, node="n2", kind=kind
+        100 + number, f"{name} {text}", severity, at=frames.AT + after_s, client=name, node="n2", plural=plural
     )
 
 
@@ -41,10 +41,13 @@ def test_only_the_word_that_matters_has_the_colour(text: str, word: str) -> None
 def test_a_storm_of_clients_is_folded_into_a_few_lines() -> None:
     rows = [
         frames.event(1, "n2 online → suspect", node="n2"),
-        *(client_event(n, "lost n2 (1006)", Severity.WARNING, kind="client_lost", after_s=n / 100) for n in range(20)),
-        *(client_event(n, "tries again", Severity.QUIET, kind="reconnect_scheduled") for n in range(20)),
+        *(
+            client_event(n, "lost n2 (1006)", Severity.WARNING, plural="clients lost n2", after_s=n / 100)
+            for n in range(20)
+        ),
+        *(client_event(n, "tries again", Severity.QUIET) for n in range(20)),
         frames.event(2, "n2 suspect → removed", node="n2"),
-        client_event(1, "is back on n3", Severity.GOOD, kind="resumed"),
+        client_event(1, "is back on n3", Severity.GOOD, plural="clients are back on n3"),
     ]
     assert [row.text for row in events.fold(rows)] == [
         "n2 online → suspect",
@@ -56,8 +59,8 @@ def test_a_storm_of_clients_is_folded_into_a_few_lines() -> None:
 
 def test_what_happens_later_is_another_line() -> None:
     rows = [
-        client_event(1, "lost n2", Severity.WARNING, kind="client_lost"),
-        client_event(2, "lost n2", Severity.WARNING, kind="client_lost", after_s=events.FOLD_S + 0.1),
+        client_event(1, "lost n2", Severity.WARNING, plural="clients lost n2"),
+        client_event(2, "lost n2", Severity.WARNING, plural="clients lost n2", after_s=events.FOLD_S + 0.1),
     ]
     assert len(events.fold(rows)) == 2
 
@@ -84,3 +87,35 @@ def test_the_list_fits_its_place(name: str, width: int, height: int) -> None:
     lines = events.pane(rows, width, height, above=0, lost=0, focused=False, offset_s=0.0)
     assert len(lines) <= height
     assert all(length_of(line) == width and text_of(line).isprintable() for line in lines)
+
+
+def test_feeds_that_fare_alike_are_one_line_and_healthy_ones_none() -> None:
+    def feed(number: int, severity: Severity, plural: str, source: str = "n1") -> EventRow:
+        return frames.event(number, f"feed room.{number} {plural}", severity, source=source, kind="feed", plural=plural)
+
+    rows = [
+        *(feed(number, Severity.QUIET, "feeds begin") for number in range(5)),
+        *(feed(number, Severity.GOOD, "feeds are live") for number in range(5)),
+        *(feed(number, Severity.WARNING, "feeds stalled: Redis is away") for number in range(5, 9)),
+        *(feed(number, Severity.WARNING, "feeds stalled: Redis is away", "n2") for number in range(9, 12)),
+    ]
+    assert [(row.source, row.text) for row in events.fold(rows)] == [
+        ("n1", "4 feeds stalled: Redis is away"),
+        ("n2", "3 feeds stalled: Redis is away"),
+    ]
+
+
+def test_that_feeds_are_live_is_news_after_trouble_only() -> None:
+    def feed(severity: Severity, plural: str, after_s: float) -> EventRow:
+        at = frames.AT + after_s
+        return frames.event(1, f"feed room.1 {plural}", severity, at=at, kind="feed", plural=plural)
+
+    rows = [
+        feed(Severity.GOOD, "feeds are live", 0.0),
+        feed(Severity.WARNING, "feeds stalled: Redis is away", 1.0),
+        feed(Severity.GOOD, "feeds are live", 5.0),
+        feed(Severity.GOOD, "feeds are live", 5.5),
+        feed(Severity.GOOD, "feeds are live", 5.5 + events.FOLD_S),
+        feed(Severity.GOOD, "feeds are live", 60.0),
+    ]
+    assert [row.text for row in events.fold(rows)] == ["feed room.1 feeds stalled: Redis is away", "2 feeds are live"]

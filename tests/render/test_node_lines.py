@@ -1,5 +1,7 @@
 """The node table as text."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support import frames
@@ -32,8 +34,8 @@ def test_the_table_at_80_columns() -> None:
 
 def test_the_table_at_120_columns() -> None:
     lines = [text_of(line) for line in nodes.table(frames.healthy().nodes, 120, 2, top=1, cursor=0)]
-    assert words(lines[0]) == "NODE STATE AGE HB HTTP MISS CONN Δ IN/s OUT/s LAG ms RTT ms CPU RSS FD UP PID"
-    assert words(lines[1]) == "n2 ● online 5m ok ok 0/3 20 6.7 1207 0.8 1.2 9% 64M 48 5m 41001"
+    assert words(lines[0]) == "NODE STATE AGE HB HTTP MISS CONN Δ IN/s OUT/s UNACK RTX SLOW LAG ms RTT ms CPU RSS UP"
+    assert words(lines[1]) == "n2 ● online 5m ok ok 0/3 20 6.7 1207 3 0 0 0.8 1.2 9% 64M 5m"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -116,3 +118,17 @@ def test_the_line_below_says_why_and_when() -> None:
 
 def test_an_injected_fault_is_named_first() -> None:
     assert "injected: latency 300 ms" in text_of(nodes.why(frames.node(fault="latency 300 ms"), 80, None))
+
+
+def test_sessions_that_do_not_keep_up_are_marked() -> None:
+    row = frames.harmed().nodes[1]
+    runs = {run.text.strip(): run.ink.tone for run in nodes.line(row, 120, selected=False)}
+    assert (runs["1024"], runs["17"], runs["2"]) == (Tone.TEXT, Tone.TEXT, Tone.WARNING)
+
+
+def test_what_ails_a_node_comes_before_that_it_is_online_and_after_why_it_is_not() -> None:
+    row = frames.harmed().nodes[1]
+    text = text_of(nodes.why(row, 80, (2.2, 3.2)))
+    assert text.startswith("  n2     redis breaker open, tries again in 3 s · feeds room.1, room.2 stalled")
+    text = text_of(nodes.why(replace(row, state=NodeState.SUSPECT, why="suspect: heartbeat 2/3 missed"), 120, None))
+    assert text.startswith("  n2     suspect: heartbeat 2/3 missed · redis breaker open")

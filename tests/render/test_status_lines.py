@@ -42,6 +42,12 @@ def test_lost_messages_are_marked() -> None:
     assert next(run.ink.tone for run in line if run.text == "3") is Tone.BAD
 
 
+def test_old_counts_of_losses_are_dim() -> None:
+    header = replace(frames.healthy().header, audit=Audit(published=10, lost=3, silent_s=7.0))
+    line = status.status(header, 120, paused=False, armed=True, ended=False, offset_s=0.0)
+    assert {run.ink.tone for run in line if run.text in {"lost ", "3", " / 10"}} == {Tone.FAINT}
+
+
 def test_paused_and_locked_are_said() -> None:
     assert " PAUSED " in bar(frames.healthy(), 80, paused=True)
     assert "LIVE" not in bar(frames.healthy(), 80, paused=True)

@@ -8,7 +8,7 @@ import pytest
 from tests.support import frames
 from wsmon.ui.render import timeline
 from wsmon.ui.render.lines import CROSS, Tone, length_of, text_of
-from wsmon.views.frame import Lane, Segment, SegmentKind, Timeline
+from wsmon.views.frame import Lane, Resumes, Segment, SegmentKind, Timeline
 
 AT = frames.AT
 HALF = timeline.Axis(start=round(AT / 0.5) - 30, step_s=0.5, cells=41, now=30)
@@ -71,7 +71,7 @@ def test_every_axis_has_its_present_in_sight(cells: int) -> None:
 
 @pytest.mark.parametrize("width", [60, 66, 72, 80, 120, 200])
 @pytest.mark.parametrize("height", [1, 2, 3, 8, 40])
-@pytest.mark.parametrize("name", ["healthy", "removed", "hostile"])
+@pytest.mark.parametrize("name", ["healthy", "removed", "harmed", "hostile"])
 def test_the_pane_fits_its_place(name: str, width: int, height: int) -> None:
     lines = timeline.pane(frames.EXAMPLES[name]().timeline, width, height, top=0, focused=False)
     assert len(lines) <= height
@@ -139,3 +139,19 @@ def test_a_long_absence_makes_the_cells_coarser() -> None:
 def test_unknown_clients_are_not_called_connected() -> None:
     lines = timeline.pane(Timeline(now_at=AT), 80, 9, top=0, focused=False, quiet=timeline.UNKNOWN)
     assert "connected" not in text_of(lines[1])
+
+
+def test_the_head_tells_how_clients_ever_came_back() -> None:
+    quiet = frames.harmed().timeline
+    for width in (66, 80):
+        text = text_of(timeline.pane(quiet, width, 8, top=0, focused=False)[0])
+        assert text.startswith("─ reconnects  ring 40, log 3, resync 5 · p50 0.21 s, p99 1.40 s ")
+    head = timeline.pane(quiet, 80, 8, top=0, focused=False)[0]
+    assert next(run.ink.tone for run in head if run.text.startswith("resync")) is Tone.WARNING
+    text = text_of(timeline.pane(frames.removed().timeline, 140, 8, top=0, focused=False)[0])
+    assert "slowest 5.98 s · ever ring 12, log 1 · p50 0.52 s, p99 5.98 s" in text
+
+
+def test_nothing_is_said_of_ways_back_that_nobody_took() -> None:
+    assert timeline.ways(Resumes(ring=0, log=0, resync=0)) == ()
+    assert text_of(timeline.ways(Resumes(p99_ms=20.0))[0]) == "p50 –, p99 0.02 s"

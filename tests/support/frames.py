@@ -1,5 +1,6 @@
 """Example frames for tests of everything that draws, and a source of them."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from wsmon.views.frame import (
     Health,
     Lane,
     NodeRow,
+    Resumes,
     Segment,
     SegmentKind,
     ServiceRow,
@@ -62,6 +64,9 @@ def node(name: str = "n1", **fields: object) -> NodeRow:
         pid=41_001,
         process="running",
         address="127.0.0.1:40101",
+        unacked=3,
+        lagging=0,
+        retransmits=0,
     )
     return replace(row, **fields)  # type: ignore[arg-type]
 
@@ -206,6 +211,7 @@ def removed(lanes: int = 20) -> Frame:
                 at=AT - 4.6 + number / 100,
                 source="fleet",
                 kind="client_lost",
+                plural="clients lost n2",
                 node="n2",
                 client=f"c{number:02}",
             )
@@ -215,11 +221,12 @@ def removed(lanes: int = 20) -> Frame:
         *(
             event(
                 8 + number,
-                f"c{number:02} is back on n3 after 0.52 s, 3 replayed from ring",
+                f"c{number:02} is back on n3 after 0.52 s, 3 replayed from the ring",
                 Severity.GOOD,
                 at=AT - 3 + number * 0.113,
                 source="fleet",
                 kind="resumed",
+                plural="clients are back on n3",
                 node="n3",
                 client=f"c{number:02}",
             )
@@ -245,6 +252,7 @@ def removed(lanes: int = 20) -> Frame:
             planned=(3, 2, 1, 1, 0, 0),
             slowest_s=5.98,
             median_s=0.52,
+            resumes=Resumes(ring=12, log=1, p50_ms=520.0, p99_ms=5_980.0),
         ),
         events=(*frame.events, *events),
     )
@@ -298,14 +306,70 @@ def ended() -> Frame:
     )
 
 
+def harmed() -> Frame:
+    """Return a cluster in which all went wrong that the auditor can find, with a node in trouble."""
+    frame = healthy()
+    audit = Audit(
+        published=12_345,
+        delivered=740_697,
+        lost=3,
+        duplicated=1,
+        inverted=2,
+        never_acked=4,
+        resyncs=5,
+        rewound=6,
+        refused=7,
+        overdue=8,
+        replayed=9,
+    )
+    ill = node(
+        "n2",
+        unacked=1_024,
+        lagging=2,
+        retransmits=17,
+        troubles=(
+            "redis breaker open, tries again in 3 s",
+            "feeds room.1, room.2 stalled",
+            "2 sessions do not keep up",
+        ),
+    )
+    return replace(
+        frame,
+        header=replace(
+            frame.header, health=Health.DEGRADED, audit=audit, problems=("3 messages lost, the last 2.0 s ago",)
+        ),
+        nodes=(frame.nodes[0], ill, frame.nodes[2]),
+        timeline=Timeline(now_at=AT, resumes=Resumes(ring=40, log=3, resync=5, stale=1, p50_ms=210.0, p99_ms=1_400.0)),
+    )
+
+
 def hostile() -> Frame:
     """Return a frame whose every text is out to harm a terminal."""
     frame = removed()
     return replace(
         frame,
-        header=replace(frame.header, cluster=HOSTILE, problems=(HOSTILE, HOSTILE * 9)),
+        header=replace(
+            frame.header,
+            cluster=HOSTILE,
+            problems=(HOSTILE, HOSTILE * 9),
+            audit=Audit(
+                published=10**18, delivered=-1, lost=10**30, duplicated=None, never_acked=-(10**30), silent_s=1e18
+            ),
+        ),
         nodes=tuple(
-            replace(row, id=HOSTILE, why=HOSTILE, detail=HOSTILE, process=HOSTILE, address=HOSTILE, fault=HOSTILE)
+            replace(
+                row,
+                id=HOSTILE,
+                why=HOSTILE,
+                detail=HOSTILE,
+                process=HOSTILE,
+                address=HOSTILE,
+                fault=HOSTILE,
+                troubles=(HOSTILE, HOSTILE * 9),
+                unacked=10**30,
+                lagging=-(10**30),
+                retransmits=10**18,
+            )
             for row in frame.nodes
         ),
         services=tuple(
@@ -313,9 +377,13 @@ def hostile() -> Frame:
             for number, row in enumerate(frame.services)
         ),
         timeline=replace(
-            frame.timeline, lanes=tuple(replace(row, client=HOSTILE, summary=HOSTILE) for row in frame.timeline.lanes)
+            frame.timeline,
+            lanes=tuple(replace(row, client=HOSTILE, summary=HOSTILE) for row in frame.timeline.lanes),
+            resumes=Resumes(ring=10**30, log=-1, resync=10**18, p50_ms=math.inf, p99_ms=-1e18),
         ),
-        events=tuple(replace(row, text=HOSTILE, source=HOSTILE, node=None, client=None) for row in frame.events),
+        events=tuple(
+            replace(row, text=HOSTILE, plural=HOSTILE, source=HOSTILE, node=None, client=None) for row in frame.events
+        ),
         ended=HOSTILE,
         actions=(ActionRow(key=9, at=AT, text=HOSTILE, done=True, ok=False, message=HOSTILE),),
     )
@@ -328,5 +396,6 @@ EXAMPLES = {
     "draining": draining,
     "starting": starting,
     "ended": ended,
+    "harmed": harmed,
     "hostile": hostile,
 }

@@ -20,7 +20,7 @@ from wsmon.ui.widgets.pane import Pane
 from wsmon.ui.widgets.status import StatusBar
 from wsmon.ui.widgets.table import LiveTable
 from wsmon.ui.widgets.timeline import TimelinePane
-from wsmon.views.frame import ActionRow, Frame
+from wsmon.views.frame import ActionRow, Audit, Frame
 
 SIZES = ((60, 15), (80, 24), (120, 36), (200, 60))
 TERMINAL = {"TERM": "xterm-256color"}
@@ -77,8 +77,45 @@ async def test_a_healthy_cluster_at_80_by_24() -> None:
     assert [line.split()[:3] for line in text[3:5]] == [["n2", "●", "online"], ["n3", "●", "online"]]
     assert text[5].startswith("  n1     online for 5 m")
     assert text[6].split()[:2] == ["●", "redis"]
-    assert text[7].startswith("─ reconnects ─")
-    assert "All clients are connected" in text[8]
+    assert text[7].split() == [
+        "pub",
+        "12345",
+        "delivered",
+        "740,700",
+        "lost",
+        "0",
+        "dup",
+        "0",
+        "inverted",
+        "0",
+        "no",
+        "ack",
+        "0",
+    ]
+    assert text[8].startswith("─ reconnects ─")
+    assert "All clients are connected" in text[9]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_lost_message_is_seen_on_every_screen(size: tuple[int, int]) -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        assert "✗" not in "".join(screen_text(app))
+        await show(pilot, app, source, frames.harmed())
+        assert any("✗ lost 3" in line for line in screen_text(app))
+
+
+async def test_only_the_number_that_grew_is_repainted() -> None:
+    frame = frames.healthy()
+    app, source = app_of(frame)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        before = repaints(app)
+        audit = replace(frame.header.audit or Audit(), delivered=740_760)
+        await show(pilot, app, source, replace(frame, header=replace(frame.header, audit=audit)))
+        after = repaints(app)
+        assert {pane: n - before[pane] for pane, n in after.items() if n != before[pane]} == {"ledger": 1}
 
 
 async def test_events_stand_beside_the_timeline_where_there_is_room() -> None:

@@ -36,6 +36,8 @@ WORDS = (
     "state mode epoch targets reason since heartbeat http failed needed last_ok rtt_ms removal_window reuse_in_s drain "
     "left total deadline connections messages_in process cpu rss fds address faults clients connected reconnecting "
     "audit lost delivered clients_state node attempt next_at delay_s processes kind status started_at restarts exit "
+    "unacked lagging retransmits resumes ring log resync stale feeds breakers retry_in_s resume_ms p50 p99 published "
+    "resyncs rewound overdue channel name how replayed handover open half_open gap forked "
     "backends n1 c1 redis gateway odd client old new outcome ms fault target ttl_s id actor op user"
 )
 FIELDS = tuple(WORDS.split())

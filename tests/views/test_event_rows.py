@@ -56,9 +56,33 @@ SENTENCES: tuple[tuple[EventBody, Severity, str], ...] = (
     (
         Resumed(client="c1", node="n3", how="log", ms=812.0, replayed=7),
         Severity.GOOD,
-        "c1 is back on n3 after 0.81 s, 7 replayed from log",
+        "c1 is back on n3 after 0.81 s, 7 replayed from the log",
     ),
     (Resumed(client="c1", node="n3"), Severity.GOOD, "c1 is back on n3"),
+    (Resumed(client="c1", node="n3", replayed=7), Severity.GOOD, "c1 is back on n3, 7 replayed"),
+    (
+        Resumed(client="c1", node="n3", how="ring", ms=40.0, replayed=2),
+        Severity.GOOD,
+        "c1 is back on n3 after 0.04 s, 2 replayed from the ring",
+    ),
+    (Resumed(client="c1", node="n3", how="ring", replayed=0), Severity.GOOD, "c1 is back on n3, nothing missed"),
+    (Resumed(client="c1", node="n3", how="live"), Severity.GOOD, "c1 is back on n3, nothing missed"),
+    (Resumed(client="c1", node="n3", how="odd", replayed=2), Severity.GOOD, "c1 is back on n3, 2 replayed from odd"),
+    (
+        Resumed(client="c1", node="n3", how="resync", ms=40.0, replayed=0),
+        Severity.WARNING,
+        "c1 is back on n3 after 0.04 s, but had to begin anew: what it missed is gone",
+    ),
+    (
+        Resumed(client="c012", node="n3", how="handover", ms=0.0, replayed=0),
+        Severity.GOOD,
+        "c012 moved to n3 without a pause",
+    ),
+    (
+        Resumed(client="c012", node="n3", how="handover", replayed=2),
+        Severity.GOOD,
+        "c012 moved to n3 without a pause, 2 replayed",
+    ),
     (DrainStarted(node="n1", total=20), Severity.INFO, "n1 begins to drain: 20 connections"),
     (DrainStarted(node="n1"), Severity.INFO, "n1 begins to drain"),
     (DrainProgress(node="n1", left=7, total=20), Severity.QUIET, "n1 drains: 7 of 20 left"),
@@ -75,15 +99,56 @@ SENTENCES: tuple[tuple[EventBody, Severity, str], ...] = (
     (ProcessExited(id="n1", code=3), Severity.BAD, "process n1 ended with code 3"),
     (ProcessExited(id="n1"), Severity.BAD, "process n1 ended"),
     (LeaderChanged(epoch=4, who="checker"), Severity.INFO, "checker leads the checkers, epoch 4"),
-    (BreakerChanged(name="n1→redis", old="closed", new="open"), Severity.WARNING, "breaker n1→redis closed → open"),
-    (BreakerChanged(name="b", old="open", new="closed"), Severity.INFO, "breaker b open → closed"),
-    (FeedChanged(channel="room.1", old="syncing", new="live"), Severity.QUIET, "feed of room.1 syncing → live"),
-    (FeedChanged(channel="room.1", old="live", new="gap"), Severity.INFO, "feed of room.1 live → gap"),
+    (
+        BreakerChanged(name="redis", old="closed", new="open"),
+        Severity.WARNING,
+        "redis breaker opened: no calls until the next try",
+    ),
+    (
+        BreakerChanged(name="redis", old="half-open", new="open"),
+        Severity.WARNING,
+        "redis breaker stays open: the try failed",
+    ),
+    (
+        BreakerChanged(name="redis", old="open", new="half_open"),
+        Severity.INFO,
+        "redis breaker half open: one call may try",
+    ),
+    (
+        BreakerChanged(name="redis", old="half_open", new="closed"),
+        Severity.GOOD,
+        "redis breaker closed: calls go through again",
+    ),
+    (BreakerChanged(name="b", old="open", new="odd"), Severity.INFO, "b breaker open → odd"),
+    (FeedChanged(channel="room.1", old="syncing", new="live"), Severity.GOOD, "feed room.1 is live"),
+    (
+        FeedChanged(channel="room.1", old="live", new="gap"),
+        Severity.INFO,
+        "feed room.1 has a gap, and reads it from the log",
+    ),
+    (
+        FeedChanged(channel="room.1", old="live", new="stalled"),
+        Severity.WARNING,
+        "feed room.1 stalled: Redis is away",
+    ),
+    (
+        FeedChanged(channel="room.1", old="live", new="deaf"),
+        Severity.WARNING,
+        "feed room.1 heard nothing while its log grew",
+    ),
+    (
+        FeedChanged(channel="room.1", old="live", new="forked"),
+        Severity.WARNING,
+        "feed room.1 found another history in its log",
+    ),
+    (FeedChanged(channel="room.1", old="live", new="odd"), Severity.INFO, "feed room.1 live → odd"),
     (
         ZombieRefused(client="c1", node="n2", reason="old attempt"),
         Severity.WARNING,
-        "an earlier life of c1 of n2 was refused: old attempt",
+        "an earlier attempt of c1 was refused at n2: old attempt",
     ),
+    (ZombieRefused(client="c1"), Severity.WARNING, "an earlier attempt of c1 was refused"),
+    (ZombieRefused(node="n2"), Severity.WARNING, "an earlier life of n2 was refused"),
     (ZombieRefused(), Severity.WARNING, "an earlier life of somebody was refused"),
     (
         ActionDone(actor={"user": "ann", "host": "h"}, op="drain", target="n1", reason="new kernel"),
@@ -115,6 +180,26 @@ def test_an_event_is_one_clear_sentence(body: EventBody, severity: Severity, tex
 def test_every_kind_has_a_sentence() -> None:
     told = {type(body) for body, _, _ in SENTENCES}
     assert told == set(EventBody.__args__)
+
+
+@pytest.mark.parametrize(
+    ("body", "plural"),
+    [
+        (ClientLost(client="c1", node="n2"), "clients lost n2"),
+        (ClientLost(client="c1"), "clients lost their node"),
+        (ReconnectFailed(client="c1", outcome="refused"), "attempts to reconnect failed"),
+        (Resumed(client="c1", node="n3", how="ring"), "clients are back on n3"),
+        (Resumed(client="c1", node="n3", how="handover"), "clients moved to n3 without a pause"),
+        (Resumed(client="c1", node="n3", how="resync"), "clients began anew on n3: what they missed is gone"),
+        (FeedChanged(channel="room.1", old="live", new="stalled"), "feeds stalled: Redis is away"),
+        (FeedChanged(channel="room.1", old="live", new="odd"), ""),
+        (ZombieRefused(client="c1", node="n2"), "earlier attempts of clients were refused at n2"),
+        (ZombieRefused(node="n2"), ""),
+        (REMOVED, ""),
+    ],
+)
+def test_what_can_happen_to_many_has_a_plural(body: EventBody, plural: str) -> None:
+    assert event_row(event(body, seq=1)).plural == plural
 
 
 def test_an_unknown_event_with_many_fields_is_cut() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.support.facts import T0, all_beat, gone, leading, running, says, seen, table, target, verdict, well
@@ -7,6 +9,8 @@ from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.states import NodeState
 from wsmon.views.build import build_frame
 from wsmon.views.frame import Audit, Header, Health
+
+COUNTED = Audit(published=10, delivered=200, never_acked=None)
 
 
 def head(model: ClusterModel, now: float = T0) -> Header:
@@ -27,7 +31,7 @@ def test_a_cluster_in_which_all_is_well_is_healthy() -> None:
         nodes_total=3,
         clients_connected=60,
         clients_reconnecting=0,
-        audit=Audit(published=10, delivered=200),
+        audit=COUNTED,
         removal_window_s=(2.2, 3.2),
     )
 
@@ -203,7 +207,55 @@ def test_a_silent_fleet_counts_no_clients() -> None:
     all_beat(model, T0 + 9, but=("fleet",))
     shown = head(model, T0 + 9)
     assert (shown.clients_connected, shown.clients_reconnecting) == (None, None)
-    assert shown.audit == Audit(published=10, delivered=200)
+    assert shown.audit == replace(COUNTED, silent_s=9.0)
     odd: JsonObject = {"audit": 7}
     model.apply(says("fleet", odd, T0 + 9))
     assert head(model, T0 + 9).audit is None
+
+
+def test_the_audit_says_what_it_knows_and_no_more() -> None:
+    model = well()
+    told: JsonObject = {
+        "published": 7,
+        "delivered": "many",
+        "lost": -1,
+        "duplicated": 10**400,
+        "inverted": True,
+        "never_acked": 1,
+        "refused": 2,
+        "overdue": 3,
+        "rewound": 4,
+        "resyncs": 5,
+        "replayed": 6,
+    }
+    model.apply(says("fleet", {"audit": told}, T0 + 1))
+    assert head(model, T0 + 1).audit == Audit(
+        published=7,
+        delivered=None,
+        lost=None,
+        duplicated=None,
+        inverted=None,
+        never_acked=1,
+        refused=2,
+        overdue=3,
+        rewound=4,
+        resyncs=5,
+        replayed=6,
+    )
+
+
+def test_an_audit_is_old_when_its_fleet_is_late() -> None:
+    model = well()
+    ages = []
+    for after in (2.5, 2.6, 30.0):
+        counted = head(model, T0 + after).audit
+        ages.append(None if counted is None else counted.silent_s)
+    assert ages == [None, 2.6, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("audit", "harmed"),
+    [(Audit(), False), (Audit(lost=None, resyncs=3), False), (Audit(lost=1), True), (Audit(inverted=1), True)],
+)
+def test_harm_is_what_was_lost_doubled_or_out_of_order(audit: Audit, harmed: bool) -> None:
+    assert audit.harmed is harmed

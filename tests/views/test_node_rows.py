@@ -8,7 +8,7 @@ from wsmon.protocol.events import FaultStarted
 from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.states import NodeState
 from wsmon.views.frame import NodeRow
-from wsmon.views.nodes import natural, node_row, node_rows
+from wsmon.views.nodes import BREAKERS_MAX, natural, node_row, node_rows
 
 
 def row(model: ClusterModel, now: float = T0, name: str = "n1") -> NodeRow:
@@ -235,3 +235,59 @@ def test_an_idle_node_makes_equal_rows_within_a_second() -> None:
     model = well()
     all_beat(model, T0 + 20)
     assert row(model, T0 + 20.1) == row(model, T0 + 20.6)
+
+
+def test_the_numbers_of_continuity_are_shown_as_far_as_they_are_told() -> None:
+    model = well()
+    assert (row(model).unacked, row(model).lagging, row(model).retransmits) == (None, None, None)
+    model.apply(says("n1", {"state": "online", "unacked": 12, "lagging": 0, "retransmits": 3}, T0 + 1))
+    assert (row(model, T0 + 1).unacked, row(model, T0 + 1).lagging, row(model, T0 + 1).retransmits) == (12, 0, 3)
+    model.apply(says("n1", {"state": "online", "unacked": -1, "lagging": "x", "retransmits": 10**400}, T0 + 1))
+    assert (row(model, T0 + 1).unacked, row(model, T0 + 1).lagging, row(model, T0 + 1).retransmits) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("told", "troubles"),
+    [
+        ({"breakers": {"redis": {"state": "closed"}}, "redis": {"state": "ok"}, "lagging": 0}, ()),
+        ({"breakers": {"redis": {"state": "open", "retry_in_s": 3.4}}}, ("redis breaker open, tries again in 3 s",)),
+        ({"breakers": {"redis": {"state": "open", "retry_in_s": 0.9}}}, ("redis breaker open",)),
+        ({"breakers": {"redis": {"state": "open", "retry_in_s": 200}}}, ("redis breaker open, tries again in 3 m",)),
+        ({"breakers": {"redis": {"state": "open", "retry_in_s": "soon"}}}, ("redis breaker open",)),
+        ({"breakers": {"redis": {"state": "half_open", "retry_in_s": 3}}}, ("redis breaker half open",)),
+        ({"breakers": {"redis": {"state": 7}, "b": "open", "c": {}}}, ()),
+        ({"redis": {"state": "away"}}, ("redis is away for it",)),
+        ({"redis": {"state": "away"}, "breakers": {"redis": {"state": "open"}}}, ("redis breaker open",)),
+        ({"feeds": {"room.1": {"state": "stalled"}}}, ("feed room.1 stalled",)),
+        ({"feeds": {"a": {"state": "gap"}, "b": {"state": "gap"}}}, ("feeds a, b have gaps",)),
+        ({"feeds": {"a": {"state": "odd"}}}, ("feed a odd",)),
+        (
+            {"feeds": {f"r{n}": {"state": "forked"} for n in range(9)}, "lagging": 2},
+            ("feeds r0, r1, r2 and 6 more found another history", "2 sessions do not keep up"),
+        ),
+        ({"lagging": 1}, ("1 session does not keep up",)),
+    ],
+)
+def test_what_ails_a_node_is_said_in_words(told: JsonObject, troubles: tuple[str, ...]) -> None:
+    model = well()
+    model.apply(says("n1", {"state": "online", **told}, T0 + 1))
+    # A second has passed since the node said so.
+    assert row(model, T0 + 2).troubles == troubles
+
+
+def test_what_a_silent_node_was_in_the_middle_of_says_nothing_about_now() -> None:
+    model = well()
+    model.apply(says("n1", {"state": "online", "lagging": 3}, T0 + 1))
+    assert row(model, T0 + 2).troubles
+    assert (row(model, T0 + 4).troubles, row(model, T0 + 4).lagging) == ((), 3)
+    model.apply(gone("n1", T0 + 2))
+    assert (row(model, T0 + 2).troubles, row(model, T0 + 2).lagging) == ((), None)
+
+
+def test_many_breakers_and_hostile_names_are_bounded() -> None:
+    model = well()
+    broken: JsonObject = {f"\x1b{n}" * 90: {"state": "open\u202e" * 90, "retry_in_s": 1e17} for n in range(900)}
+    model.apply(says("n1", {"state": "online", "breakers": broken}, T0 + 1))
+    shown = row(model, T0 + 1).troubles
+    assert len(shown) == BREAKERS_MAX
+    assert all(trouble.isprintable() or "\ufffd" in trouble for trouble in shown)

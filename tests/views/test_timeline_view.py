@@ -1,7 +1,7 @@
-from tests.support.facts import T0, happened, well
+from tests.support.facts import BOOT, T0, happened, says, seen, well
 from wsmon.model.cluster import ClusterModel
 from wsmon.protocol.events import ClientLost, ReconnectFailed, ReconnectScheduled, ReconnectStarted, Resumed
-from wsmon.views.frame import Lane, SegmentKind, Timeline
+from wsmon.views.frame import Lane, Resumes, SegmentKind, Timeline
 from wsmon.views.timeline import LANES_SHOWN, timeline
 
 
@@ -104,3 +104,24 @@ def test_hostile_names_are_harmless() -> None:
         assert text.isprintable()
         assert len(text) < 100
     assert lane.segments[-1].kind is SegmentKind.FAILED
+
+
+def test_a_client_that_was_handed_over_was_never_away() -> None:
+    story = Story().tell(0.0, ReconnectScheduled(client="c1", attempt=1, delay_s=0.2, delay_source="goaway"))
+    story.tell(0.2, ReconnectStarted(client="c1", attempt=1))
+    story.tell(0.3, Resumed(client="c1", node="n3", how="handover", ms=0.0))
+    assert story.lane(1).summary == "? → n3, no pause"
+    # It is not among the ways back, which it would make look better than they are.
+    assert (story.at(1).away, story.at(1).back, story.at(1).median_s) == (0, 1, None)
+
+
+def test_resumes_are_added_up_over_nodes_and_their_lives() -> None:
+    model = well()
+    assert timeline(model, T0).resumes == Resumes()
+    for name, ring in (("n1", 4), ("n2", 5)):
+        model.apply(says(name, {"resumes": {"ring": ring, "log": 1, "stale": 2}}, T0 + 1))
+    model.apply(seen("n1", T0 + 2, boot=BOOT + 1))
+    model.apply(says("fleet", {"resume_ms": {"p50": 210.04, "p99": 1_400}}, T0 + 2))
+    assert timeline(model, T0 + 2).resumes == Resumes(ring=9, log=2, stale=4, p50_ms=210.0, p99_ms=1_400.0)
+    model.apply(says("fleet", {"resume_ms": {"p50": -1, "p99": "x"}}, T0 + 2))
+    assert timeline(model, T0 + 2).resumes.p50_ms is None

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from wsmon.model.continuity import FeedsOff, feeds_off, resumes
 from wsmon.model.inputs import (
     ActionAnswered,
     ActionAsked,
@@ -104,6 +105,11 @@ class Node:
     """Since when; 0: not known."""
     http: HttpSample | None = None
     boot: int = 0
+    feeds_off: tuple[FeedsOff, ...] = ()
+    resumes: dict[str, int] = field(default_factory=dict)
+    """Sessions taken up again in the present life, by the way it ended."""
+    resumes_before: dict[str, int] = field(default_factory=dict)
+    """The same of all earlier lives, so that a ledger over nodes never falls because one of them died."""
     messages_in: History = field(default_factory=lambda: History(RATE_OVER_S))
     messages_out: History = field(default_factory=lambda: History(RATE_OVER_S))
     connections: History = field(default_factory=lambda: History(CHANGE_OVER_S))
@@ -112,6 +118,10 @@ class Node:
         """Start a new life: old numbers mean nothing any more."""
         self.boot = boot
         self.word, self.word_at = None, 0.0
+        self.feeds_off = ()
+        for way, times in self.resumes.items():
+            self.resumes_before[way] = self.resumes_before.get(way, 0) + times
+        self.resumes = {}
         for history in (self.messages_in, self.messages_out, self.connections):
             history.clear()
 
@@ -384,6 +394,7 @@ class ClusterModel:
             value = number(item.state, name)
             if value is not None and value >= 0:
                 history.note_counter(at, value)
+        node.feeds_off, node.resumes = feeds_off(item.state), resumes(item.state)
         connections = count(item.state, "connections")
         if connections is not None:
             node.connections.note(at, connections)

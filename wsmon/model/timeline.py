@@ -19,6 +19,8 @@ from wsmon.protocol.frames import ReadOnlyJson
 LANES_MAX: Final = 2_000
 MARKS_MAX: Final = 48
 """Marks kept in a lane; the oldest go first."""
+HANDOVER: Final = "handover"
+"""How a client resumes that was never without a connection."""
 KEPT_BACK_S: Final = 60.0
 """How long a lane stays after its client came back."""
 KEPT_IDLE_S: Final = 120.0
@@ -98,6 +100,8 @@ class Lane:
     back_at: float | None = None
     took_s: float | None = None
     """Length of the way back, from the loss to the resumption."""
+    handed_over: bool = False
+    """Back without ever having been away: the new connection stood before the old one ended."""
     stretches: list[Stretch] = field(default_factory=list)
     marks: list[_Mark] = field(default_factory=list)
 
@@ -251,11 +255,13 @@ def _begin(lane: Lane) -> None:
     lane.origin = lane.node = None
     lane.attempt = lane.tries = 0
     lane.lost_at, lane.back_at, lane.took_s = 0.0, None, None
+    lane.handed_over = False
     lane.stretches = []
 
 
 def _fold(lane: Lane, mark: _Mark) -> None:
     at = mark.at
+    lane.handed_over = False
     match mark.body:
         case ClientLost(node=node):
             _close(lane, at)
@@ -292,6 +298,19 @@ def _fold(lane: Lane, mark: _Mark) -> None:
             else:
                 _close(lane, at)
                 lane.stretches.append(Stretch(StretchKind.FAILED, at, at, outcome, _number(attempt or lane.attempt)))
+        case Resumed(node=node, how=how) if how == HANDOVER:
+            known = lane.away or lane.moving
+            if not known and lane.back_at is not None and lane.node == node:
+                # Known to be there already, from the fleet's state.
+                lane.took_s, lane.handed_over = None, True
+                return
+            _close(lane, at)
+            if not known:
+                lane.origin, lane.lost_at = lane.node or lane.node_before, at
+            lane.away = lane.moving = False
+            lane.node, lane.back_at, lane.took_s, lane.handed_over = node or None, at, None, True
+            lane.stretches.append(Stretch(StretchKind.RESUMED, at, at, node))
+            lane.stretches.append(Stretch(StretchKind.CONNECTED, at, None, node))
         case Resumed(node=node, ms=ms):
             if not lane.away and not lane.moving and lane.back_at is not None:
                 # Known to be back already, from the fleet's state; this tells the rest.

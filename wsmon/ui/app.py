@@ -30,6 +30,7 @@ from wsmon.ui.terminal import TerminalDriver
 from wsmon.ui.tight import tightened
 from wsmon.ui.widgets.events import EventList
 from wsmon.ui.widgets.footer import KeyBar
+from wsmon.ui.widgets.ledger import LedgerLine
 from wsmon.ui.widgets.pane import Pane
 from wsmon.ui.widgets.services import ServiceStrip
 from wsmon.ui.widgets.status import Banner, StatusBar, WhyLine
@@ -133,6 +134,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         yield LiveTable()
         yield WhyLine()
         yield ServiceStrip()
+        yield LedgerLine()
         with Container(id="lower"):
             yield TimelinePane()
             yield EventList()
@@ -213,6 +215,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._main(LiveTable).show(frame.nodes)
         self._show_why()
         self._main(ServiceStrip).show(frame.services)
+        self._main(LedgerLine).show(frame.header.audit)
         steps = frame.start if frame.header.health is Health.STARTING else None
         self._main(TimelinePane).show(frame.timeline, steps=steps, clients=frame.header.clients_connected)
         self._main(EventList).show(frame.events, lost=frame.events_lost, offset_s=offset_s)

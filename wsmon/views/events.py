@@ -6,6 +6,7 @@ from functools import lru_cache
 from wsmon.model.cluster import ClusterModel
 from wsmon.model.ledger import EVENTS_KEPT, Recorded
 from wsmon.model.reading import NUMBER_MOST, TIME_MOST
+from wsmon.model.timeline import HANDOVER
 from wsmon.protocol.events import (
     ActionDone,
     BreakerChanged,
@@ -59,6 +60,19 @@ _STATE_SEVERITY = {
     NodeState.STALE: Severity.WARNING,
 }
 
+_FEEDS = {
+    "idle": (Severity.QUIET, "rests: nobody follows it", "rest: nobody follows them"),
+    "subscribing": (Severity.QUIET, "begins", "begin"),
+    "syncing": (Severity.QUIET, "catches up from the log", "catch up from the log"),
+    "live": (Severity.GOOD, "is live", "are live"),
+    "gap": (Severity.INFO, "has a gap, and reads it from the log", "have gaps, and read them from the log"),
+    "stalled": (Severity.WARNING, "stalled: Redis is away", "stalled: Redis is away"),
+    "deaf": (Severity.WARNING, "heard nothing while its log grew", "heard nothing while their logs grew"),
+    "forked": (Severity.WARNING, "found another history in its log", "found another history in their logs"),
+}
+"""State of a feed → how much attention, and what one and several of them do."""
+_PLACES = {"ring": "the ring", "log": "the log"}
+
 
 def event_rows(model: ClusterModel, *, most: int = EVENTS_SHOWN) -> tuple[EventRow, ...]:
     """Return the newest events as rows, newest last. An event's row is made once."""
@@ -87,6 +101,7 @@ def _row(event: EventFrame, body: EventBody, at: float) -> EventRow:
         text=clean(text),
         node=name(node) if isinstance(node, str) else None,
         client=name(client) if isinstance(client, str) else None,
+        plural=clean(_plural(body), 120),
     )
 
 
@@ -113,11 +128,8 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
         case ReconnectFailed(client=client, attempt=attempt, outcome=outcome):
             which = "attempt" if attempt is None else f"attempt {_int(attempt)}"
             return Severity.WARNING, f"{name(client)} {which} failed: {clean(outcome, 120)}"
-        case Resumed(client=client, node=node, how=how, ms=ms, replayed=replayed):
-            after = "" if ms is None else f" after {_num(ms) / 1_000:.2f} s"
-            missed = "" if replayed is None else f", {_int(replayed)} replayed"
-            by = f" from {name(how)}" if how and replayed else ""
-            return Severity.GOOD, f"{name(client)} is back on {name(node)}{after}{missed}{by}"
+        case Resumed():
+            return _resumed(body)
         case DrainStarted(node=node, total=total):
             load = "" if total is None else f": {_int(total)} connections"
             return Severity.INFO, f"{name(node)} begins to drain{load}"
@@ -145,14 +157,15 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
         case LeaderChanged(epoch=epoch, who=who):
             return Severity.INFO, f"{name(who)} leads the checkers, epoch {_int(epoch)}"
         case BreakerChanged(name=breaker, old=old, new=new):
-            severity = Severity.WARNING if new == "open" else Severity.INFO
-            return severity, f"breaker {name(breaker)} {name(old)} → {name(new)}"
+            return _breaker(name(breaker), old=old, new=new)
         case FeedChanged(channel=channel, old=old, new=new):
-            severity = Severity.QUIET if new == "live" else Severity.INFO
-            return severity, f"feed of {name(channel)} {name(old)} → {name(new)}"
+            severity, words, _ = _FEEDS.get(new, (Severity.INFO, f"{name(old)} → {name(new)}", ""))
+            return severity, f"feed {name(channel)} {words}"
         case ZombieRefused(client=client, node=node, reason=reason):
-            who = " of ".join(name(part) for part in (client, node) if part) or "somebody"
-            return Severity.WARNING, f"an earlier life of {who} was refused{_because(reason)}"
+            if client:
+                at = f" at {name(node)}" if node else ""
+                return Severity.WARNING, f"an earlier attempt of {name(client)} was refused{at}{_because(reason)}"
+            return Severity.WARNING, f"an earlier life of {name(node or 'somebody')} was refused{_because(reason)}"
         case ActionDone(actor=actor, op=op, target=target, reason=reason, ok=ok):
             user = actor.get("user")
             who = name(user) if isinstance(user, str) and user else "somebody"
@@ -163,6 +176,56 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
             pairs = [f"{clean(key, 24)}={_short(value)}" for key, value in list(fields.items())[:FIELDS_SHOWN]]
             more = " …" if len(fields) > FIELDS_SHOWN else ""
             return Severity.INFO, f"{name(kind)} {' '.join(pairs)}{more}".rstrip()
+
+
+def _resumed(body: Resumed) -> tuple[Severity, str]:
+    client, node, replayed = name(body.client), name(body.node), body.replayed
+    if body.how == HANDOVER:
+        missed = f", {_int(replayed)} replayed" if replayed else ""
+        return Severity.GOOD, f"{client} moved to {node} without a pause{missed}"
+    back = f"{client} is back on {node}{'' if body.ms is None else f' after {_num(body.ms) / 1_000:.2f} s'}"
+    if body.how == "resync":
+        return Severity.WARNING, f"{back}, but had to begin anew: what it missed is gone"
+    if replayed:
+        where = _PLACES.get(body.how, name(body.how))
+        return Severity.GOOD, f"{back}, {_int(replayed)} replayed{f' from {where}' if where else ''}"
+    return Severity.GOOD, f"{back}, nothing missed" if replayed == 0 or body.how == "live" else back
+
+
+def _breaker(breaker: str, *, old: str, new: str) -> tuple[Severity, str]:
+    before, after = (word.replace("-", "_") for word in (old, new))
+    match after:
+        case "open" if before == "half_open":
+            return Severity.WARNING, f"{breaker} breaker stays open: the try failed"
+        case "open":
+            return Severity.WARNING, f"{breaker} breaker opened: no calls until the next try"
+        case "half_open":
+            return Severity.INFO, f"{breaker} breaker half open: one call may try"
+        case "closed":
+            return Severity.GOOD, f"{breaker} breaker closed: calls go through again"
+        case _:
+            return Severity.INFO, f"{breaker} breaker {name(old)} → {name(new)}"
+
+
+def _plural(body: EventBody) -> str:
+    """Return what follows the number when several such events within a short time are one line."""
+    match body:
+        case ClientLost(node=node):
+            return f"clients lost {name(node) if node else 'their node'}"
+        case ReconnectFailed():
+            return "attempts to reconnect failed"
+        case Resumed(node=node, how="resync"):
+            return f"clients began anew on {name(node)}: what they missed is gone"
+        case Resumed(node=node, how=how) if how == HANDOVER:
+            return f"clients moved to {name(node)} without a pause"
+        case Resumed(node=node):
+            return f"clients are back on {name(node)}"
+        case FeedChanged(new=new) if new in _FEEDS:
+            return f"feeds {_FEEDS[new][2]}"
+        case ZombieRefused(client=str(), node=node):
+            return f"earlier attempts of clients were refused{f' at {name(node)}' if node else ''}"
+        case _:
+            return ""
 
 
 def _because(reason: str) -> str:

@@ -32,14 +32,48 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the fleet's end-to-end checker counted."""
+    """What the fleet's end-to-end checker counted. None: it does not say."""
 
-    published: int = 0
-    delivered: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    inverted: int = 0
-    never_acked: int = 0
+    published: int | None = 0
+    delivered: int | None = 0
+    lost: int | None = 0
+    duplicated: int | None = 0
+    inverted: int | None = 0
+    never_acked: int | None = 0
+    refused: int | None = None
+    """Publishes that were refused for good: their publisher knows."""
+    overdue: int | None = None
+    """Deliveries that are late."""
+    rewound: int | None = None
+    """Messages that a new history of the log declared void."""
+    resyncs: int | None = None
+    """How often a subscriber could not go on where it was."""
+    replayed: int | None = None
+    """Messages that clients had missed and got after they were back."""
+    silent_s: float | None = None
+    """Set when nothing was heard from the checker for longer than it promised: its counts are old."""
+
+    @property
+    def harmed(self) -> bool:
+        """Whether a message was lost, duplicated or handed out in the wrong order."""
+        return bool(self.lost or self.duplicated or self.inverted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumes:
+    """How clients came back, since the beginning. None: nobody says."""
+
+    ring: int | None = None
+    """What they had missed came from the newest messages that a node keeps in memory."""
+    log: int | None = None
+    """… from Redis."""
+    resync: int | None = None
+    """It was gone: they began anew."""
+    stale: int | None = None
+    """Refused: a newer attempt of the same client was first."""
+    p50_ms: float | None = None
+    """Half of all were back within this time."""
+    p99_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +140,14 @@ class NodeRow:
     """Set when nothing was heard from the node itself for longer than it promised: its values are old."""
     fault: str = ""
     """An injected fault that is on now."""
+    unacked: int | None = None
+    """Messages handed to clients and not acknowledged yet."""
+    lagging: int | None = None
+    """Sessions that are fed at their own pace, because they do not keep up."""
+    retransmits: int | None = None
+    """Messages sent once more, since the node started."""
+    troubles: tuple[str, ...] = ()
+    """What else is not as it should be: a breaker that is open, a feed that is not live, …"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +227,7 @@ class Timeline:
     slowest_s: float | None = None
     """Longest way back among the lanes shown."""
     median_s: float | None = None
+    resumes: Resumes = field(default_factory=Resumes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +242,8 @@ class EventRow:
     text: str
     node: str | None = None
     client: str | None = None
+    plural: str = ""
+    """What follows the number when several rows like this one are told as one; empty: each stands for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

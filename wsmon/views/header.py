@@ -9,6 +9,7 @@ from wsmon.model.standing import Voices, leader
 from wsmon.protocol.frames import ReadOnlyJson
 from wsmon.protocol.states import NodeState, PeerKind
 from wsmon.views.frame import Audit, Header, Health, NodeRow, ServiceRow
+from wsmon.views.nodes import QUIET_S
 from wsmon.views.text import age, ago, clean, listing, name
 from wsmon.views.text import span as words_span
 
@@ -53,7 +54,7 @@ def header(
         nodes_total=len(listed),
         clients_connected=connected,
         clients_reconnecting=reconnecting,
-        audit=_audit(model),
+        audit=audit(model, heard.now),
         removal_window_s=_removal_window(model),
     )
 
@@ -94,8 +95,8 @@ def _problems(
 
 def _loss(model: ClusterModel, now: float) -> Iterable[str]:
     if model.lost_at is not None and now - model.lost_at < LOSS_REMEMBERED_S:
-        audit = _audit(model)
-        number = 0 if audit is None else audit.lost
+        counted = audit(model, now)
+        number = 0 if counted is None else counted.lost or 0
         lost = {0: "messages", 1: "1 message"}.get(number, f"{number} messages")
         yield f"{lost} lost, the last {ago(age(model.lost_at, now) or 0.0)}"
 
@@ -172,18 +173,27 @@ def _total(states: list[ReadOnlyJson], field: str) -> int | None:
     return sum(known) if known else None
 
 
-def _audit(model: ClusterModel) -> Audit | None:
-    audits = [table(fleet.state, "audit") for fleet in model.fleets()]
-    audits = [audit for audit in audits if audit]
-    if not audits:
+def audit(model: ClusterModel, now: float) -> Audit | None:
+    """Return what all fleets counted together, None if none counts. The oldest count tells how old they are."""
+    fleets = [fleet for fleet in model.fleets() if table(fleet.state, "audit")]
+    if not fleets:
         return None
+    counts = [table(fleet.state, "audit") for fleet in fleets]
+    quiet = [quiet_s for fleet in fleets if (quiet_s := fleet.quiet_s(now)) is not None]
+    late = [quiet_s for quiet_s in quiet if quiet_s > QUIET_S]
     return Audit(
-        published=_total(audits, "published") or 0,
-        delivered=_total(audits, "delivered") or 0,
-        lost=_total(audits, "lost") or 0,
-        duplicated=_total(audits, "duplicated") or 0,
-        inverted=_total(audits, "inverted") or 0,
-        never_acked=_total(audits, "never_acked") or 0,
+        published=_total(counts, "published"),
+        delivered=_total(counts, "delivered"),
+        lost=_total(counts, "lost"),
+        duplicated=_total(counts, "duplicated"),
+        inverted=_total(counts, "inverted"),
+        never_acked=_total(counts, "never_acked"),
+        refused=_total(counts, "refused"),
+        overdue=_total(counts, "overdue"),
+        rewound=_total(counts, "rewound"),
+        resyncs=_total(counts, "resyncs"),
+        replayed=_total(counts, "replayed"),
+        silent_s=age(now - max(late), now) if late else None,
     )
 
 

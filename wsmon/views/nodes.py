@@ -1,9 +1,12 @@
 """One row for each node, and the sentence that says which guard put it there."""
 
+import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from wsmon.model.cluster import ClusterModel, Node, Peer
+from wsmon.model.continuity import FeedsOff
 from wsmon.model.inputs import ProcessSample
 from wsmon.model.reading import count, moment, number, span, table, text
 from wsmon.model.standing import DEAD_WORDS, Standing, Voices, standing
@@ -17,6 +20,17 @@ from wsmon.views.text import age, ago, clean, name
 QUIET_S = 2.5 * BEAT_S
 """A peer that promised a beat each second is late after this."""
 REASON_LONGEST = 160
+BREAKERS_MAX = 4
+"""Breakers looked at; a node has one or two."""
+_FEED_WORDS = {
+    "forked": "found another history",
+    "deaf": "heard nothing",
+    "stalled": "stalled",
+    "gap": "has a gap",
+    "syncing": "catching up",
+    "subscribing": "subscribing",
+}
+_FEEDS_WORDS = {"gap": "have gaps"}
 
 
 @lru_cache(maxsize=8_192)
@@ -81,7 +95,47 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
         address=None if address is None else clean(address, 64),
         silent_s=age(peer.heard_at, now) if late else None,
         fault=name(model.fault_on(item, now) or _fault(state)),
+        unacked=count(state, "unacked"),
+        lagging=count(state, "lagging"),
+        retransmits=count(state, "retransmits"),
+        # What a silent node was in the middle of says nothing about now.
+        troubles=tuple(clean(trouble, 120) for trouble in _troubles(node, peer, now)) if connected and not late else (),
     )
+
+
+def _troubles(node: Node, peer: Peer, now: float) -> Iterable[str]:
+    """Return what is not as it should be besides the state, the worst first."""
+    heard_at = now if peer.state_at is None else peer.state_at
+    cut = False
+    for breaker, told in list(table(peer.state, "breakers").items())[:BREAKERS_MAX]:
+        word = text(told, "state") if isinstance(told, dict) else None
+        if not isinstance(told, dict) or word is None or word == "closed":
+            continue
+        cut = True
+        retry_in_s = number(told, "retry_in_s")
+        again = "" if retry_in_s is None or word != "open" else _again(retry_in_s - (now - heard_at))
+        yield f"{name(breaker)} breaker {clean(word, 16).replace('_', ' ')}{again}"
+    yield from (_off(feeds) for feeds in node.feeds_off)
+    redis = text(table(peer.state, "redis"), "state")
+    if redis not in {None, "ok", "live"} and not cut:
+        yield f"redis is {clean(redis or '', 16)} for it"
+    lagging = count(peer.state, "lagging")
+    if lagging:
+        yield "1 session does not keep up" if lagging == 1 else f"{lagging} sessions do not keep up"
+
+
+def _again(wait_s: float) -> str:
+    return f", tries again in {words.span(wait_s) if wait_s >= 60 else f'{math.ceil(wait_s)} s'}" if wait_s > 0 else ""
+
+
+def _off(feeds: FeedsOff) -> str:
+    """Return `feed room.1 stalled`, `feeds room.1, room.2, room.3 and 4 more stalled`."""
+    word = _FEED_WORDS.get(feeds.state, clean(feeds.state, 16))
+    if feeds.number == 1:
+        return f"feed {clean(feeds.channels[0], 24)} {word}"
+    shown = ", ".join(clean(channel, 16) for channel in feeds.channels)
+    more = feeds.number - len(feeds.channels)
+    return f"feeds {shown}{f' and {more} more' if more else ''} {_FEEDS_WORDS.get(feeds.state, word)}"
 
 
 def _sample(

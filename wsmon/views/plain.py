@@ -16,9 +16,10 @@ def plain_status_line(frame: Frame) -> str:
     if head.clients_connected is not None:
         away = f" ({head.clients_reconnecting} away)" if head.clients_reconnecting else ""
         parts.append(f"clients {head.clients_connected}{away}")
-    if head.audit is not None and (head.audit.lost or head.audit.duplicated or head.audit.inverted):
-        parts.append(audit_text(head.audit))
-    elif head.audit is not None:
+    audit = head.audit
+    if audit is not None and (audit.harmed or audit.lost is None or audit.resyncs or audit.rewound):
+        parts.append(audit_text(audit))
+    elif audit is not None:
         parts.append("lost 0")
     if frame.events_lost:
         parts.append(f"{frame.events_lost} events missed")

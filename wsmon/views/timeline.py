@@ -3,9 +3,11 @@
 import statistics
 
 from wsmon.model.cluster import ClusterModel
+from wsmon.model.reading import number, table
 from wsmon.model.timeline import Lane as ModelLane
 from wsmon.model.timeline import Stretch, StretchKind, is_over, planned_ahead
-from wsmon.views.frame import Lane, Segment, SegmentKind, Timeline
+from wsmon.protocol.frames import ReadOnlyJson
+from wsmon.views.frame import Lane, Resumes, Segment, SegmentKind, Timeline
 from wsmon.views.text import clean, name
 
 LANES_SHOWN = 400
@@ -35,7 +37,31 @@ def timeline(model: ClusterModel, now: float) -> Timeline:
         planned=planned_ahead(lanes, now, seconds=STORM_AHEAD_S),
         slowest_s=max(ways, default=None),
         median_s=round(statistics.median(ways), 3) if ways else None,
+        resumes=_resumes(model),
     )
+
+
+def _resumes(model: ClusterModel) -> Resumes:
+    """Return what all nodes counted in all their lives, and the slowest fleet's times."""
+    ways: dict[str, int] = {}
+    for node in model.nodes.values():
+        for told in (node.resumes_before, node.resumes):
+            for way, times in told.items():
+                ways[way] = ways.get(way, 0) + times
+    times_ms = [table(fleet.state, "resume_ms") for fleet in model.fleets()]
+    return Resumes(
+        ring=ways.get("ring"),
+        log=ways.get("log"),
+        resync=ways.get("resync"),
+        stale=ways.get("stale"),
+        p50_ms=_slowest(times_ms, "p50"),
+        p99_ms=_slowest(times_ms, "p99"),
+    )
+
+
+def _slowest(told: list[ReadOnlyJson], share: str) -> float | None:
+    known = [value for value in (number(times, share) for times in told) if value is not None and value >= 0]
+    return round(max(known), 1) if known else None
 
 
 def _lane(lane: ModelLane, now: float) -> Lane:
@@ -74,7 +100,8 @@ def _summary(lane: ModelLane, now: float) -> str:
     if lane.back_at is not None:
         took = "" if lane.took_s is None else f" in {lane.took_s:.2f} s"
         tries = "" if lane.tries < 2 else f", {lane.tries} tries"
-        return f"{origin} → {name(lane.node) if lane.node else '?'}{took}{tries}"
+        how = ", no pause" if lane.handed_over else f"{took}{tries}"
+        return f"{origin} → {name(lane.node) if lane.node else '?'}{how}"
     next_at = lane.next_at
     if lane.moving:
         when = "now" if next_at is None or next_at <= now else f"in {next_at - now:.1f} s"

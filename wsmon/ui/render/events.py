@@ -32,46 +32,61 @@ _TONES: Final = {
     Severity.BAD: Tone.BAD,
 }
 FOLD_S: Final = 2.0
-"""Clients that fare alike within as much time share a line."""
-_FOLDED: Final = {
-    "client_lost": "clients lost {node}",
-    "resumed": "clients are back on {node}",
-    "reconnect_failed": "attempts to reconnect failed",
-}
+"""Clients and feeds that fare alike within as much time share a line."""
 # The word that matters is the one after an arrow, else one of these, else the first that is not the subject.
 _ESSENTIAL: Final = (
     re.compile(r"→ *([^\s:,;]+)"),
-    re.compile(r"\b(lost|failed|back|killed|ended|refused|drained|missed|injected|gone)\b"),
+    re.compile(
+        r"\b(lost|failed|back|killed|ended|refused|drained|missed|injected|gone|moved|anew|stalled|live|opened|closed)\b"
+    ),
 )
 _WIDE: Final = 76
 
 
 def fold(rows: Sequence[EventRow]) -> tuple[EventRow, ...]:
-    """Return the rows with a storm of clients folded into a few lines.
+    """Return the rows with a storm of clients or feeds folded into a few lines.
 
-    What a client plans is left out: the timeline shows it, and twenty clients would push everything else away.
+    What a client plans is left out: the timeline shows it, and twenty clients would push everything else away. So is
+    what a feed does when all is well: that it is live is news after trouble only.
     """
     out: list[EventRow] = []
-    groups: dict[tuple[str, str | None], tuple[int, int, float]] = {}
+    groups: dict[tuple[str, str], tuple[int, int, float]] = {}
+    ailing: dict[str, float | None] = {}
     for row in rows:
-        if row.client is None:
+        if row.kind == "feed" and row.severity is not Severity.QUIET and not _is_news(row, ailing):
+            continue
+        if row.client is None and not row.plural:
             if row.severity is not Severity.QUIET:
                 groups.clear()
             out.append(row)
             continue
         if row.severity is Severity.QUIET:
             continue
-        group = (row.kind, None if row.kind == "reconnect_failed" else row.node)
+        group = (row.source, row.plural)
         index, number, since = groups.get(group, (len(out), 0, row.at))
-        sentence = _FOLDED.get(row.kind)
-        if number == 0 or sentence is None or row.at - since > FOLD_S:
+        if number == 0 or not row.plural or row.at - since > FOLD_S:
             groups[group] = (len(out), 1, row.at)
             out.append(row)
             continue
         groups[group] = (index, number + 1, since)
-        text = f"{number + 1} {sentence.format(node=row.node or 'their node')}"
-        out[index] = replace(out[index], client=None, text=text)
+        out[index] = replace(out[index], client=None, text=f"{number + 1} {row.plural}")
     return tuple(out)
+
+
+def _is_news(row: EventRow, ailing: dict[str, float | None]) -> bool:
+    """Say whether a feed's row is news. `ailing` holds who had trouble, and since when it is mending."""
+    if row.severity is not Severity.GOOD:
+        ailing[row.source] = None
+        return True
+    if row.source not in ailing:
+        return False
+    since = ailing[row.source]
+    if since is None:
+        ailing[row.source] = row.at
+    elif row.at - since > FOLD_S:
+        del ailing[row.source]
+        return False
+    return True
 
 
 @lru_cache(1024)

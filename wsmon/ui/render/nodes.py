@@ -117,20 +117,23 @@ COLUMNS: Final = (
     Column("AGE", 4, 1, lambda row: (values.age(row.since_s), MUTED), own=False),
     Column("HB", 4, 5, lambda row: _check(row.heartbeat), own=False),
     Column("HTTP", 4, 6, lambda row: _check(row.http), own=False),
-    Column("MISS", 4, 12, _misses, own=False),
+    Column("MISS", 4, 15, _misses, own=False),
     Column("CONN", 5, 0, lambda row: _number(values.count(row.connections))),
     Column("Δ", 5, 3, lambda row: (values.delta(row.connections_delta), MUTED)),
     Column("IN/s", 5, 4, lambda row: _number(values.rate(row.messages_in_s))),
     Column("OUT/s", 5, 2, lambda row: _number(values.rate(row.messages_out_s))),
+    Column("UNACK", 5, 9, lambda row: _number(values.count(row.unacked))),
+    Column("RTX", 5, 11, lambda row: _number(values.count(row.retransmits))),
+    Column("SLOW", 5, 12, lambda row: _warned(values.count(row.lagging), row.lagging, 1)),
     Column("LAG ms", 6, 7, lambda row: _warned(values.milliseconds(row.lag_ms), row.lag_ms, LAG_WARNING_MS)),
-    Column("RTT ms", 6, 9, lambda row: _number(values.milliseconds(row.rtt_ms))),
+    Column("RTT ms", 6, 10, lambda row: _number(values.milliseconds(row.rtt_ms))),
     Column("CPU", 4, 8, lambda row: _warned(values.percent(row.cpu), row.cpu, CPU_WARNING)),
-    Column("RSS", 5, 10, lambda row: _number(values.size(row.rss))),
-    Column("FD", 4, 13, lambda row: _number(values.count(row.fds))),
-    Column("UP", 4, 11, lambda row: (values.age(row.uptime_s), MUTED)),
-    Column("PID", 7, 14, lambda row: (values.UNKNOWN if row.pid is None else str(row.pid), MUTED)),
-    Column("ADDRESS", 21, 15, lambda row: (row.address or values.UNKNOWN, MUTED), right=False),
-    Column("PROCESS", 9, 16, lambda row: (row.process or values.UNKNOWN, MUTED), right=False, own=False),
+    Column("RSS", 5, 13, lambda row: _number(values.size(row.rss))),
+    Column("FD", 4, 16, lambda row: _number(values.count(row.fds))),
+    Column("UP", 4, 14, lambda row: (values.age(row.uptime_s), MUTED)),
+    Column("PID", 7, 17, lambda row: (values.UNKNOWN if row.pid is None else str(row.pid), MUTED)),
+    Column("ADDRESS", 21, 18, lambda row: (row.address or values.UNKNOWN, MUTED), right=False),
+    Column("PROCESS", 9, 19, lambda row: (row.process or values.UNKNOWN, MUTED), right=False, own=False),
 )
 
 
@@ -206,7 +209,10 @@ def why(row: NodeRow | None, width: int, window: tuple[float, float] | None) -> 
     facts: list[tuple[str, Ink]] = []
     if row.fault:
         facts.append((f"injected: {row.fault}", BAD))
-    facts.append((row.why or state_text(row), TEXT if state is NodeState.ONLINE else Ink(TONES[state])))
+    story = (row.why or state_text(row), TEXT if state is NodeState.ONLINE else Ink(TONES[state]))
+    troubles = [(trouble, WARNING) for trouble in row.troubles]
+    # That it is online says less than what ails it; why it is not says more.
+    facts += [*troubles, story] if state is NodeState.ONLINE else [story, *troubles]
     if state is NodeState.ONLINE and window is not None and all(known(edge) for edge in window):
         facts.append((f"silence removes it after {window[0]:.1f}–{window[1]:.1f} s", MUTED))
     process = " ".join(part for part in (row.process, "" if row.pid is None else f"pid {row.pid}") if part)

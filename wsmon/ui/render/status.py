@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from wsmon.ui.render import values
 from wsmon.ui.render.lines import (
     BAD,
+    FAINT,
     MUTED,
     STRONG,
     TEXT,
@@ -130,10 +131,12 @@ def _lost(header: Header) -> Line:
     audit = header.audit
     if audit is None:
         return ()
+    lost = Ink(Tone.BAD, bold=True) if audit.lost else TEXT
+    old = audit.silent_s is not None
     return (
-        Run("lost ", MUTED),
-        Run(values.exact(audit.lost), Ink(Tone.BAD, bold=True) if audit.lost else TEXT),
-        Run(f" / {values.exact(audit.published)}", MUTED),
+        Run("lost ", FAINT if old else MUTED),
+        Run(values.exact(audit.lost), FAINT if old else lost),
+        Run(f" / {values.exact(audit.published)}", FAINT if old else MUTED),
     )
 
 

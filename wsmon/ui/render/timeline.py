@@ -38,7 +38,7 @@ from wsmon.ui.render.lines import (
     spread,
     title,
 )
-from wsmon.views.frame import Lane, Segment, SegmentKind, Timeline
+from wsmon.views.frame import Lane, Resumes, Segment, SegmentKind, Timeline
 
 AHEAD_S: Final = 5.0
 PAST_LEAST_S: Final = 6.0
@@ -179,7 +179,25 @@ def facts(timeline: Timeline, width: int) -> Line:
         parts.append((Run(f"median {values.seconds(timeline.median_s)}", MUTED),))
     if timeline.slowest_s is not None:
         parts.append((Run(f"slowest {values.seconds(timeline.slowest_s)}", MUTED),))
-    return joined(parts, width)
+    ever = ways(timeline.resumes)
+    if parts and ever:
+        # Beside those who are away or back just now it has to be said that this is about all there ever were.
+        ever = ((Run("ever ", MUTED), *ever[0]), *ever[1:])
+    return joined([*parts, *ever], width)
+
+
+def ways(resumes: Resumes) -> tuple[Line, ...]:
+    """Return in which ways, and how fast, clients came back since the beginning."""
+    named = (("ring", resumes.ring, MUTED), ("log", resumes.log, MUTED), ("resync", resumes.resync, WARNING))
+    runs: list[Run] = []
+    for word, number, ink in named:
+        if number:
+            runs += [*([Run(", ", MUTED)] if runs else []), Run(f"{word} {values.count(number)}", ink)]
+    parts: list[Line] = [tuple(runs)] if runs else []
+    if resumes.p50_ms is not None or resumes.p99_ms is not None:
+        p50, p99 = (values.seconds(None if ms is None else ms / 1_000) for ms in (resumes.p50_ms, resumes.p99_ms))
+        parts.append((Run(f"p50 {p50}, p99 {p99}", MUTED),))
+    return tuple(parts)
 
 
 def pane(
@@ -190,7 +208,8 @@ def pane(
         return ()
     if not timeline.lanes:
         note = fitted((Run(f"  {quiet}", MUTED),), width)
-        return (title("reconnects", EMPTY, width, focused=focused), note)[:height]
+        told = joined(ways(timeline.resumes), width - len("─ reconnects  ") - 1)
+        return (title("reconnects", told, width, focused=focused), note)[:height]
     room = max(0, height - 2)
     shown = timeline.lanes[top : top + room]
     unseen = len(timeline.lanes) - top - len(shown) + timeline.hidden
