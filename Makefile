@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio pytest-randomly pytest-timeout ruff types-psutil
+DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio pytest-randomly pytest-timeout ruff types-protobuf types-psutil
+# Writes what runs with protobuf 6.31.1 and all later ones; the runtime must never be the older of the two.
+PROTOC := grpcio-tools==1.80.0
+SECONDS ?= 60
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format blackbox bench fuzz proto clean
 
 run: $(STAMP)
 	@$(BIN)/wsmon $(ARGS)
@@ -23,8 +26,20 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Breaks a cluster of real processes and judges it by what its clients saw, e.g. ARGS="kill --runs 3".
+blackbox: $(STAMP)
+	$(BIN)/python -m tests.blackbox $(ARGS)
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.startup
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+proto: $(STAMP)
+	@$(PYTHON) -m venv $(VENV)/proto
+	@$(VENV)/proto/bin/python -m pip install --quiet --disable-pip-version-check $(PROTOC)
+	$(VENV)/proto/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. sample_cluster/proto/wsc.proto
 
 clean:
 	rm -rf $(VENV) dist build
