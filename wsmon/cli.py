@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from wsmon.agent.redis_url import parse_redis_url
 from wsmon.commands import KILL_SIGNALS, Action
 from wsmon.errors import AlreadyRunningError, StartError, UsageError, WsmonError
 
@@ -133,9 +134,10 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def _redis_url(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        # It is not repeated: it may hold a password.
-        raise argparse.ArgumentTypeError("that is not a Redis URL; allowed: redis://…, rediss://…, unix:///path")
+    try:
+        parse_redis_url(text)
+    except ValueError as error:  # It does not repeat the URL, which may hold a password.
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

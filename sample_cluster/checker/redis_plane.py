@@ -3,16 +3,13 @@
 import logging
 import time
 from collections.abc import Awaitable
-from importlib.resources import files
 from typing import Any, TypeVar, cast
-
-import redis.asyncio
 
 from sample_cluster.checker.ports import ClusterView, Conflict, Stale, WriteOutcome, Written
 from sample_cluster.core.health import Transition
 from sample_cluster.core.lease import Claim, Granted, HeldBy, LeaseAnswer
 from sample_cluster.errors import StoreUnavailableError
-from sample_cluster.membership import REDIS_ERRORS
+from sample_cluster.redis_link import REDIS_ERRORS, Call, RedisClient, Scripts
 from wsmon.errors import RemoteProtocolError
 from wsmon.protocol.fields import dump_object
 from wsmon.protocol.registry import STREAM_LENGTH, Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
@@ -21,11 +18,6 @@ from wsmon.protocol.states import NodeState, PeerKind
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-
-
-def read_script(name: str) -> str:
-    """Return the text of one of our Lua scripts."""
-    return (files("sample_cluster") / "scripts" / name).read_text(encoding="utf-8")
 
 
 def decode_entries(texts: dict[str, str | None]) -> dict[str, RegistryEntry]:
@@ -54,20 +46,20 @@ def decode_table(texts: dict[str, str]) -> dict[str, Verdict]:
 class RedisPlane:
     """Implements `ControlPlane`."""
 
-    def __init__(self, client: redis.asyncio.Redis, keys: Keys, *, who: str, lease_ttl_s: float) -> None:
+    def __init__(self, client: RedisClient, keys: Keys, *, who: str, lease_ttl_s: float) -> None:
         self._redis = client
         self._keys = keys
         self._who = who
         self._ttl_ms = round(lease_ttl_s * 1_000)
-        self._verdict = client.register_script(read_script("verdict.lua"))
-        self._lease = client.register_script(read_script("lease.lua"))
+        self._scripts = Scripts(client)
 
     async def claim(self, claim: Claim) -> LeaseAnswer:
         """Take or renew the lease."""
-        answer = await _available(
-            self._lease(
-                keys=[self._keys.checker_lease, self._keys.checker_epoch],
-                args=[self._who, claim.epoch, claim.floor, int(claim.fresh), self._ttl_ms],
+        answer = await self._call(
+            Call(
+                "lease",
+                (self._keys.checker_lease, self._keys.checker_epoch),
+                (self._who, claim.epoch, claim.floor, int(claim.fresh), self._ttl_ms),
             )
         )
         if answer[0] == "granted":
@@ -113,10 +105,11 @@ class RedisPlane:
 
     async def _run(self, verdict: Verdict, *, document: str, expected: int, old: NodeState) -> WriteOutcome:
         keys = self._keys
-        outcome: list[str] = await _available(
-            self._verdict(
-                keys=[keys.health, keys.health_log, keys.checker_epoch, keys.nodes],
-                args=[
+        outcome: list[str] = await self._call(
+            Call(
+                "verdict",
+                (keys.health, keys.health_log, keys.checker_epoch, keys.nodes),
+                (
                     verdict.node,
                     document,
                     verdict.epoch,
@@ -127,7 +120,7 @@ class RedisPlane:
                     verdict.reason,
                     f"{verdict.at:.3f}",
                     STREAM_LENGTH,
-                ],
+                ),
             )
         )
         match outcome:
@@ -138,6 +131,12 @@ class RedisPlane:
                 return Conflict(table.get(verdict.node), int(version))
             case _:
                 return Written()
+
+    async def _call(self, call: Call) -> Any:
+        (answer,) = await _available(self._scripts.run([call]))
+        if isinstance(answer, Exception):
+            raise StoreUnavailableError(f"redis: {answer}") from answer
+        return answer
 
 
 async def _available(call: Awaitable[Answer] | Any) -> Any:

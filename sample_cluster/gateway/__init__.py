@@ -6,7 +6,7 @@ import socket
 from sample_cluster.errors import StartError
 from sample_cluster.gateway.redis_table import RedisTable
 from sample_cluster.gateway.service import Gateway, run_until
-from sample_cluster.membership import connect_redis
+from sample_cluster.redis_link import connect_redis
 from sample_cluster.role import Role, RoleSettings, run_role
 from wsmon.agent.client import open_admin
 from wsmon.errors import OperationRefusedError

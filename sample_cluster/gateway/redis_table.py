@@ -6,11 +6,9 @@ import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
-import redis.asyncio
-
 from sample_cluster.core.balancer import Backend
 from sample_cluster.errors import StoreUnavailableError
-from sample_cluster.membership import REDIS_ERRORS
+from sample_cluster.redis_link import REDIS_ERRORS, RedisClient
 from wsmon.errors import RemoteProtocolError
 from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
 from wsmon.protocol.states import NodeState
@@ -56,7 +54,7 @@ def to_backends(
 class RedisTable:
     """Implements `HealthTable`. `wakeups` is a connection of its own: it spends its life in a blocking read."""
 
-    def __init__(self, client: redis.asyncio.Redis, wakeups: redis.asyncio.Redis, keys: Keys) -> None:
+    def __init__(self, client: RedisClient, wakeups: RedisClient, keys: Keys) -> None:
         self._redis = client
         self._wakeups = wakeups
         self._keys = keys

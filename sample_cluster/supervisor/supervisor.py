@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import psutil
 
 from sample_cluster.core.processes import NODE, Deed, Processes, SendSignal, Spawn, Status
 from sample_cluster.errors import ClusterError, StartError
-from sample_cluster.membership import REDIS_ERRORS, Membership, connect_redis
+from sample_cluster.membership import Membership
+from sample_cluster.redis_link import REDIS_ERRORS, connect_redis
 from sample_cluster.redis_server import server_command
 from sample_cluster.role import VERSION, RoleSettings
 from sample_cluster.spawner import (
@@ -36,6 +36,7 @@ from sample_cluster.supervisor.link import SpawnerLink
 from sample_cluster.supervisor.settings import UpSettings
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.agent.client import open_admin
+from wsmon.agent.redis_url import shown
 from wsmon.agent.runtime_dir import write_descriptor
 from wsmon.agent.server import AdminServer, Identity, new_boot
 from wsmon.errors import OperationRefusedError, RemoteProtocolError, UnreachableError
@@ -332,16 +333,13 @@ class Supervisor:
         except TimeoutError:
             pass
         if self._binary is None:
-            parts = urlsplit(self._redis_url)
-            place = parts.path if parts.hostname is None else f"{parts.hostname}:{parts.port or 6379}"
-            where = f"{parts.scheme}://{place}"  # Never with its password.
-            raise StartError(f"Redis at {where} does not answer", hint="start it, or check --redis")
+            raise StartError(f"Redis at {shown(self._redis_url)} does not answer", hint="start it, or check --redis")
         last = _last_line(self._log_path(REDIS))
         raise StartError(f"{self._binary} does not run: {last or 'it says nothing'}")
 
     async def _redis_answers(self) -> bool:
         try:
-            await self._client.ping()
+            await self._client.exists(self._keys.nodes)  # On a Cluster, a ping would ask every server.
         except REDIS_ERRORS:
             return False
         return True

@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from wsmon.agent.redis_url import is_redis_url
 from wsmon.agent.runtime_dir import (
     DESCRIPTOR_NAME,
     check_private,
@@ -16,7 +17,6 @@ from wsmon.errors import ConfigError, ProtocolError, UnreachableError, UsageErro
 from wsmon.protocol.descriptor import Descriptor
 from wsmon.protocol.registry import check_cluster_name
 
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 CALL_TIMEOUT_S = 2.0
 
 
@@ -34,7 +34,7 @@ async def locate(target: str | None) -> Descriptor:
     """
     if target is None:
         return _the_running_one()
-    if target.startswith(REDIS_SCHEMES):
+    if is_redis_url(target):
         return await _by_redis(target)
     path = Path(target).expanduser()
     if path.suffix == ".json" or "/" in target:
@@ -87,20 +87,17 @@ def _by_file(path: Path) -> Descriptor:
 
 
 async def _by_redis(url: str) -> Descriptor:
-    import redis.asyncio  # noqa: PLC0415  # Half a second of CPU that other targets do not need.
-    from redis.exceptions import RedisError  # noqa: PLC0415
+    from wsmon.agent.redis_client import REDIS_ERRORS, open_redis  # noqa: PLC0415  # Half a second of CPU: redis-py.
 
     try:
-        client: Any = redis.asyncio.Redis.from_url(
-            url, decode_responses=True, socket_timeout=CALL_TIMEOUT_S, socket_connect_timeout=CALL_TIMEOUT_S, protocol=2
-        )
+        client: Any = open_redis(url, timeout_s=CALL_TIMEOUT_S, connect_timeout_s=CALL_TIMEOUT_S)
     except ValueError as error:
         raise UsageError(f"Redis URL: {error}") from None
     try:
         names = set()
         async for key in client.scan_iter(match="wsc:{*}:nodes", count=1_000):
             names.add(key[len("wsc:{") : -len("}:nodes")])
-    except (RedisError, OSError) as error:
+    except REDIS_ERRORS as error:
         raise UnreachableError(f"Redis does not answer: {error}") from None
     finally:
         await client.aclose()

@@ -44,15 +44,9 @@ class RedisSource:
 
     async def run(self, emit: Callable[[Input], None]) -> None:
         """Tell what Redis holds until cancelled."""
-        import redis.asyncio  # noqa: PLC0415  # Half a second of CPU: after the first picture, in this thread.
+        from wsmon.agent.redis_client import open_redis  # noqa: PLC0415  # redis-py: half a second of CPU, in this thread.
 
-        client = redis.asyncio.Redis.from_url(
-            self._url,
-            decode_responses=True,
-            socket_timeout=CALL_TIMEOUT_S,
-            socket_connect_timeout=1.0,
-            protocol=2,
-        )
+        client = open_redis(self._url, timeout_s=CALL_TIMEOUT_S)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep(self._tables, client, emit), name="redis-tables")
@@ -61,13 +55,13 @@ class RedisSource:
             await client.aclose()
 
     async def _keep(self, follow: Callable[..., Any], client: Any, emit: Callable[[Input], None]) -> None:
-        from redis.exceptions import RedisError  # noqa: PLC0415  # See run.
+        from wsmon.agent.redis_client import REDIS_ERRORS  # noqa: PLC0415  # See run.
 
         while True:
             obey_cancellation()
             try:
                 await follow(client, emit)
-            except (RedisError, OSError) as error:
+            except REDIS_ERRORS as error:
                 detail = type(error).__name__ if not str(error) else str(error)
                 if follow == self._tables and self._told != detail:
                     log.info("redis is away: %s", detail)
@@ -77,7 +71,7 @@ class RedisSource:
 
     async def _tables(self, client: Any, emit: Callable[[Input], None]) -> None:
         clock = asyncio.get_running_loop().time
-        await client.ping()
+        await client.exists(self._keys.nodes)  # On a Cluster, a ping would ask every server.
         await self._history_told.wait()  # Whoever sees Redis answer has seen its history as well.
         while True:
             obey_cancellation()
