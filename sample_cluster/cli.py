@@ -1,7 +1,6 @@
 """The command line of the cluster. It parses before it imports anything heavy: a typing mistake is answered at once."""
 
 import argparse
-import asyncio
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from sample_cluster.config import DEMO, PROFILES
 from sample_cluster.errors import ClusterError
 from wsmon.agent.endpoint import parse_endpoint
+from wsmon.agent.redis_url import parse_redis_url
 from wsmon.agent.runtime_dir import ensure_private, runtime_dir
 from wsmon.errors import WsmonError
 from wsmon.protocol.registry import check_cluster_name
@@ -25,7 +25,6 @@ COMMANDS: Final = {
     "gateway": "run one gateway",
     "fleet": "run synthetic clients",
 }
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 REDIS_VARIABLE: Final = "SAMPLE_CLUSTER_REDIS"
 """Says the same as --redis. A URL may hold a password, and everybody on the machine can read arguments."""
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,15}")
@@ -178,7 +177,7 @@ def _up(args: argparse.Namespace) -> None:
 def _run_alone(command: str, args: argparse.Namespace) -> None:
     """Run one role in this process until a signal ends it."""
     from sample_cluster.role import RoleSettings, set_up_logging  # noqa: PLC0415
-    from sample_cluster.spawner import role_entry  # noqa: PLC0415
+    from sample_cluster.spawner import run_to_end  # noqa: PLC0415
 
     admin = args.admin
     if admin is None:
@@ -199,7 +198,7 @@ def _run_alone(command: str, args: argparse.Namespace) -> None:
     options = {name: getattr(args, name) for name in names if hasattr(args, name)}
     set_up_logging(args.id)
     try:
-        asyncio.run(role_entry(kind)(settings, **options))
+        run_to_end(settings, options)
     except OSError as error:  # Above all a port in use; everything else a role survives.
         raise ClusterError(f"{command} {args.id}: {error.strerror or error}") from error
 
@@ -248,11 +247,10 @@ def _id(text: str) -> str:
 
 
 def _redis(text: str) -> str:
-    parts = _split(text)
-    if parts is None or parts[0] not in REDIS_SCHEMES or not parts[1]:
-        raise argparse.ArgumentTypeError(
-            "that is not a Redis URL; allowed: redis://host:port, rediss://host:port, unix:///path"
-        )
+    try:
+        parse_redis_url(text)
+    except ValueError as error:  # It does not repeat the URL, which may hold a password.
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

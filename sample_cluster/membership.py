@@ -9,50 +9,42 @@ import time
 from collections import deque
 from typing import Final
 
-import redis.asyncio
-import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from sample_cluster.redis_link import REDIS_ERRORS, REDIS_TIMEOUT_S, RedisClient, connect_redis
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.protocol.codec import event_object
 from wsmon.protocol.fields import dump_object
 from wsmon.protocol.frames import EventFrame
 from wsmon.protocol.registry import ENTRY_RENEW_S, ENTRY_TTL_S, STREAM_LENGTH, Keys, RegistryEntry
 
+__all__ = ["REDIS_ERRORS", "REDIS_TIMEOUT_S", "Membership", "connect_redis"]
+
 log = logging.getLogger(__name__)
 
-REDIS_TIMEOUT_S: Final = 1.0
-"""redis-py's own retries outlive a lease: none here, and no call longer than this."""
 JOURNAL_QUEUED: Final = 2_000
-REDIS_ERRORS: Final = (redis.exceptions.RedisError, OSError)
+_LEASE_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux stops CLOCK_MONOTONIC while the machine sleeps; a lease in Redis runs on. Source: clock_gettime(2)."""
 
 
-def connect_redis(url: str) -> redis.asyncio.Redis:
-    """Return a client whose calls answer or fail within about a second; nothing is connected yet."""
-    if url.startswith("redis+sentinel://"):
-        raise ValueError("Sentinel URLs are not supported by this role")
-    return redis.asyncio.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+def lease_clock() -> float:
+    """Return the seconds of a steady clock that goes on while the machine sleeps."""
+    return time.clock_gettime(_LEASE_CLOCK)
 
 
 class Membership:
     """Keeps one registry entry alive and writes one process's events. `run` until cancelled."""
 
-    def __init__(self, client: redis.asyncio.Redis, keys: Keys, entry: RegistryEntry) -> None:
+    def __init__(self, client: RedisClient, keys: Keys, entry: RegistryEntry, *, ttl_s: float = ENTRY_TTL_S) -> None:
+        """`entry` is given up `ttl_s` after its last renewal, and renewed three times within that."""
         self._redis = client
         self._keys = keys
         self._entry = entry
         self._queue: deque[EventFrame] = deque(maxlen=JOURNAL_QUEUED)
         self._wake = asyncio.Event()
-        self._registered_at: float | None = None
+        self._ttl_s = ttl_s
+        self._renew_s = ttl_s * ENTRY_RENEW_S / ENTRY_TTL_S
         self._renew_at = 0.0
+        self.renewed_at: float | None = None
+        """When the lease was renewed last, by `lease_clock`; None before the first time."""
         self.dropped = 0
         """Events that Redis was away too long for."""
         self.available = False
@@ -67,9 +59,7 @@ class Membership:
     @property
     def lease_age_s(self) -> float | None:
         """Seconds since the entry was last renewed; None before the first time."""
-        if self._registered_at is None:
-            return None
-        return asyncio.get_running_loop().time() - self._registered_at
+        return None if self.renewed_at is None else lease_clock() - self.renewed_at
 
     def change(self, entry: RegistryEntry) -> None:
         """Register `entry` from now on; it goes out at once."""
@@ -91,14 +81,14 @@ class Membership:
             redis.exceptions.RedisError, OSError: Redis does not answer.
 
         """
-        clock = asyncio.get_running_loop().time
-        started = clock()
+        started = lease_clock()
         pipe = self._redis.pipeline(transaction=True)
-        pipe.zadd(self._keys.nodes, {self._entry.id: time.time() + ENTRY_TTL_S})
-        pipe.set(self._keys.node(self._entry.id), dump_object(self._entry.to_object()), ex=int(ENTRY_TTL_S))
+        pipe.zadd(self._keys.nodes, {self._entry.id: time.time() + self._ttl_s})
+        pipe.set(self._keys.node(self._entry.id), dump_object(self._entry.to_object()), px=round(self._ttl_s * 1_000))
         await pipe.execute()
-        self._registered_at = clock()
-        self.rtt_ms = (self._registered_at - started) * 1_000
+        # From before the call: an answer that lay unread while we were stopped says nothing of now.
+        self.renewed_at = started if self.renewed_at is None else max(started, self.renewed_at)
+        self.rtt_ms = (lease_clock() - started) * 1_000
 
     async def run(self) -> None:
         """Renew the entry and write events until cancelled."""
@@ -109,7 +99,7 @@ class Membership:
             try:
                 if clock() >= self._renew_at:
                     # Set before writing: an entry that changes meanwhile is written again.
-                    self._renew_at = clock() + ENTRY_RENEW_S
+                    self._renew_at = clock() + self._renew_s
                     await self.register()
                 await self._write_events()
                 self._say_available()

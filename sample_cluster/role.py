@@ -5,6 +5,7 @@ A role is a coroutine that gets a `Role`, sets itself up, and returns when
 """
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
-import redis.asyncio
 
 from sample_cluster.config import Profile
-from sample_cluster.membership import Membership, connect_redis
+from sample_cluster.membership import Membership
+from sample_cluster.redis_link import RedisClient, connect_redis
 from wsmon.agent.server import AdminServer, Identity, new_boot
 from wsmon.protocol.frames import JsonObject
-from wsmon.protocol.registry import Keys, RegistryEntry
+from wsmon.protocol.registry import ENTRY_TTL_S, Keys, RegistryEntry
 from wsmon.protocol.states import PeerKind
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,14 @@ class RoleSettings:
     zone: str | None = None
     parent: int | None = None
     """Process that this one must not outlive; None when it runs alone."""
+    entry_ttl_s: float = ENTRY_TTL_S
+    """How long the registry entry holds after its last renewal."""
 
 
 class Role:
     """The frame around one running role."""
 
-    def __init__(self, settings: RoleSettings, client: redis.asyncio.Redis, boot: int) -> None:
+    def __init__(self, settings: RoleSettings, client: RedisClient, boot: int) -> None:
         self.settings = settings
         self.redis = client
         self.keys = Keys(settings.cluster)
@@ -72,10 +75,17 @@ class Role:
             RegistryEntry(
                 kind=settings.kind, id=settings.id, boot=boot, admin=settings.admin, version=VERSION, zone=settings.zone
             ),
+            ttl_s=settings.entry_ttl_s,
         )
         self.agent.journal = self.membership.journal
         self._process = psutil.Process()
         self._process.cpu_percent(None)
+
+    def begin_life(self) -> None:
+        """Take a new boot and be to everybody as if this process had just been started: its earlier life is over."""
+        self.boot = new_boot(self.boot)
+        self.agent.reboot(self.boot)
+        self.membership.change(dataclasses.replace(self.membership.entry, boot=self.boot))
 
     def process_state(self) -> JsonObject:
         """Return what this process costs: cpu in percent of one core since the last call, rss in bytes."""
@@ -120,7 +130,7 @@ async def run_role(settings: RoleSettings, serve: Callable[[Role], Awaitable[Non
         await client.aclose()
 
 
-async def _last_boot(client: redis.asyncio.Redis, settings: RoleSettings) -> int:
+async def _last_boot(client: RedisClient, settings: RoleSettings) -> int:
     """Return the last boot known for this id, so that ours is higher even if the clock went back."""
     try:
         text = await client.get(Keys(settings.cluster).node(settings.id))

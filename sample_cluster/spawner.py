@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
+from sample_cluster.codecs import SUBPROTOCOLS, codec_for
 from sample_cluster.config import PROFILES
 from sample_cluster.role import RoleSettings, set_up_logging
 from wsmon.protocol.fields import Fields, dump_object, parse_object
@@ -50,6 +51,8 @@ ENTRIES: Final = {
     PeerKind.FLEET: "sample_cluster.fleet:run_fleet",
 }
 """The coroutine of each role; it takes `RoleSettings` and the role's own options by keyword."""
+LOOPS: Final = {PeerKind.NODE: "sample_cluster.node:NodeLoop"}
+"""The event loop of roles that need one of their own."""
 LOG_MAX: Final = 10_000_000
 """A log file above this many bytes is put aside, once, when its process is started again."""
 REAP_WITHIN_S: Final = 0.5
@@ -87,15 +90,28 @@ class SpawnerProcess:
 
 def role_entry(kind: PeerKind) -> Entry:
     """Return the coroutine function that runs a role; imports it."""
-    module, _, name = ENTRIES[kind].partition(":")
-    entry: Entry = getattr(importlib.import_module(module), name)
+    entry: Entry = _imported(ENTRIES[kind])
     return entry
+
+
+def run_to_end(settings: RoleSettings, options: ReadOnlyJson) -> None:
+    """Run a role in this process, on the loop it needs, until it ends."""
+    loop = LOOPS.get(settings.kind)
+    with asyncio.Runner(loop_factory=None if loop is None else _imported(loop)) as runner:
+        runner.run(role_entry(settings.kind)(settings, **options))
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def preload() -> None:
     """Import everything that a role needs, so that its fork starts at once."""
     for kind in ENTRIES:
         role_entry(kind)
+    for subprotocol in SUBPROTOCOLS:
+        codec_for(subprotocol)
 
 
 def fork_spawner(log_path: Path) -> SpawnerProcess:
@@ -293,7 +309,7 @@ def _run_child(name: str, job: Job, log_path: Path) -> None:
         case RunRole(settings, options):
             _name_process(name)
             set_up_logging(name)
-            asyncio.run(role_entry(settings.kind)(settings, **options))
+            run_to_end(settings, options)
 
 
 def _end_with(run: Callable[[], None]) -> NoReturn:

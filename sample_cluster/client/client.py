@@ -2,26 +2,49 @@
 
 Theory of operation. `core.reconnect` decides when to try, `core.subscription` what becomes of a message, and
 `core.outbox` keeps what is unanswered; this shell connects, reads and writes for them. One task lives as long as the
-client: it waits for the next attempt, connects, reads until the connection ends, and starts over. It comes back into
-its session, so that a publish whose answer was lost can be sent again without being written twice, and asks for every
-channel again from its own position.
+client: it waits for the next attempt, connects, says who it is, and goes back to waiting once a node took it. Each
+connection (`Link`) is read by a task of its own, so that one can serve while the next is being made.
+
+Coming back, the client names its session and all its positions. What the node goes on with needs nothing more, where
+it cannot it says where to go on, and everything else is asked for channel by channel. Publishes without an answer are
+sent again: within a session the log takes each once.
+
+There is one connection at a time that counts: messages, jumps and advice of any other are ignored, for what they tell
+comes by the new one as well. Only answers to publishes count wherever they come from, as long as it is the same
+session.
 """
 
 import asyncio
 import logging
+import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed
 
-from sample_cluster.client.changes import Asked, Attempted, Back, Change, Failed, Jumped, Lost, Stopped, Welcomed
+from sample_cluster.client.changes import (
+    Asked,
+    Attempted,
+    Back,
+    Change,
+    Failed,
+    Jumped,
+    Lost,
+    Rewound,
+    Rewritten,
+    Stopped,
+    Welcomed,
+)
+from sample_cluster.client.dial import ABNORMAL, BROKEN, Failure, Taken, close_code, dial
 from sample_cluster.client.link import Link
-from sample_cluster.codecs.json import SUBPROTOCOL, decode_node, encode
+from sample_cluster.codecs import Codec
+from sample_cluster.codecs.json import JSON
+from sample_cluster.codecs.limits import check
+from sample_cluster.codecs.payload import BASE64, encode_base64
 from sample_cluster.core.backoff import BackoffTiming
 from sample_cluster.core.messages import (
     Ack,
@@ -31,24 +54,24 @@ from sample_cluster.core.messages import (
     Level,
     Message,
     NodeFrame,
-    Notice,
     Ping,
     Pong,
     Position,
+    Publish,
     Published,
     Resume,
     Resync,
     Retry,
     Rewind,
+    Subscribe,
     Subscribed,
     UnknownFrame,
     Unsubscribe,
-    Unsubscribed,
     Welcome,
 )
 from sample_cluster.core.messages import Reconnect as ReconnectNumbers
 from sample_cluster.core.outbox import Outbox
-from sample_cluster.core.reconnect import Phase, Reconnect
+from sample_cluster.core.reconnect import TAKEN_OVER, Phase, Reconnect, Return, Route
 from sample_cluster.core.subscription import Subscription, Verdict
 from sample_cluster.errors import LocalProtocolError, PublishRefusedError, RemoteProtocolError
 from wsmon.protocol.frames import Json
@@ -57,45 +80,41 @@ log = logging.getLogger(__name__)
 
 ACK_EVERY: Final = 32
 """Messages that may stay unacknowledged; a timer of the node's `ack_ms` sees to the rest."""
-INBOUND_MAX: Final = 1024 * 1024
-CLOSE_TIMEOUT_S: Final = 0.4
-BACK_WITHIN_S: Final = 1.0
-"""A client counts as back this long after a welcome at the latest, also if the node cannot serve a channel yet."""
+ACK_PROMPTLY_S: Final = 0.02
+"""A message that came twice is acknowledged within this: a node without acknowledgements sends one again to ask."""
+QUEUED_MAX: Final = 512
+"""Frames that may wait to be written beside the publishes. Only a peer that floods us and reads nothing gets there."""
 QUIESCE_S: Final = 0.25
 """Before leaving a node that asked: patience for the answers to what it was sent."""
 RETRY_LEAST_S: Final = 0.05
 RETRY_MOST_S: Final = 60.0
 RETRY_S: Final = 0.5
 """Wait after a temporary refusal that does not say how long to wait."""
-ABNORMAL: Final = 1006
 BAD_CREDENTIALS: Final = 4503
+ADVICE_FRESH_S: Final = 1.0
+"""An error that says when to come back is about the close that follows it within this."""
 RETRIES_TOLD: Final = 16
 """Attempts that a node is told of when it takes the client."""
+FIRST_TIMING: Final = BackoffTiming(spread_s=5, base_s=1, factor=2, cap_s=60, jitter=0.2, stable_s=30)
+"""What the protocol says for the time before a node told its own numbers."""
 
 Handler: TypeAlias = Callable[[Message], None]
 """Gets every message of a channel once, in order. Must not block; what it raises ends the client."""
+_Offered: TypeAlias = dict[str, tuple[Subscription, Position]]
+"""What a resume offered to go on with, and from where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
     """What a client is told at its start. Timings hold until the first welcome tells the cluster's own."""
 
-    timing: BackoffTiming
+    timing: BackoffTiming = FIRST_TIMING
+    codec: Codec = JSON
+    """The subprotocol that is spoken; see `sample_cluster.codecs.codec_for`."""
     attempt_timeout_s: float = 5.0
     """Patience with one attempt, from the TCP connect to the welcome."""
     unanswered_max: int = 64
     name: str = "python"
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """How a connection or an attempt ended."""
-
-    outcome: str
-    code: int | None = None
-    advice_s: float | None = None
-    left: bool = False
-    """Whether we closed it ourselves, because the node asked us to leave."""
 
 
 class Client:
@@ -103,34 +122,48 @@ class Client:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         options: ClientOptions,
         *,
         dice: random.Random | None = None,
         on_change: Callable[[Change], None] | None = None,
         first_delay_s: float = 0.0,
     ) -> None:
-        """The first attempt is made `first_delay_s` after `start`. `on_change` must not block."""
-        self._url = url
+        """The first attempt is made `first_delay_s` after `start`. `on_change` must not block.
+
+        Of several addresses each attempt takes another one than the attempt before.
+
+        Raises:
+            ValueError: there is no address.
+
+        """
         self._options = options
         self._dice = dice or random.Random()
+        self._route = Route([url] if isinstance(url, str) else url, self._dice)
         self._on_change = on_change
         self._first_delay_s = first_delay_s
         self._way: Reconnect | None = None
         self._task: asyncio.Task[None] | None = None
+        self._replan = asyncio.Event()
+        """Set when the next attempt may be due at another time than it was."""
         self._link: Link | None = None
+        """The connection that counts."""
+        self._links: set[Link] = set()
+        """All that are open; those beside `_link` are being closed."""
+        self._taken_over: Lost | None = None
+        """The old connection ended because our next one, not welcomed yet, took the session over."""
         self._first = asyncio.Event()
         self._subscriptions: dict[str, Subscription] = {}
         self._handlers: dict[str, Handler] = {}
         self._subscribing: dict[str, asyncio.Future[Position]] = {}
         self._outbox = Outbox(options.unanswered_max)
-        self._answers: dict[tuple[str, int], asyncio.Future[Published]] = {}
+        self._answers: dict[int, asyncio.Future[Published]] = {}
         self._requests = 0
-        self._unacked = 0
-        self._ack_due = False
         self._closing = False
         self._session: tuple[str, str] | None = None
         """Id and secret of the session to come back into."""
+        self._numbered_for = ""
+        """The session whose `cseq` the outbox counts."""
         self._session_attempt = 1
         """The highest attempt used for it; a node refuses any that is not higher."""
         self._retries: deque[tuple[float, float, str]] = deque(maxlen=RETRIES_TOLD)
@@ -139,6 +172,8 @@ class Client:
         """The last node's welcome."""
         self.dropped = 0
         """Messages that came twice and were not handed out."""
+        self.rewritten = 0
+        """Messages that were written again after the log forked, and were not handed out again."""
 
     @property
     def phase(self) -> Phase:
@@ -176,7 +211,7 @@ class Client:
         loop = asyncio.get_running_loop()
         self._way = Reconnect(self._options.timing, self._dice, now=loop.time(), first_delay_s=self._first_delay_s)
         self._task = loop.create_task(self._run(self._way), name="client")
-        self._task.add_done_callback(_log_failure)
+        self._task.add_done_callback(self._task_ended)
 
     async def connect(self) -> Welcome:
         """Start, and return the first welcome, however long it takes.
@@ -197,11 +232,12 @@ class Client:
         """Follow a channel for good; the future gives the position at which it begins, once a node told.
 
         Raises:
-            LocalProtocolError: the channel is followed already.
+            LocalProtocolError: the channel is followed already, or this is no channel's name.
 
         """
         if channel in self._subscriptions:
             raise LocalProtocolError(f"{channel} is subscribed already")
+        self._check(Subscribe(id=0, channel=channel, start=start))
         self._subscriptions[channel] = Subscription(channel, start)
         self._handlers[channel] = handler
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
@@ -219,134 +255,183 @@ class Client:
         if future is not None:
             future.cancel()
         if self._link is not None:
-            self._requests += 1
-            self._link.send(Unsubscribe(id=self._requests, channel=channel))
+            self._forgo(self._link, channel)
 
-    def publish(self, channel: str, data: Json, *, level: Level = Level.FAST) -> asyncio.Future[Published]:
-        """Publish, now or when a node is there again; the future gives the answer, however often it had to be sent.
+    def publish(self, channel: str, data: Json | bytes, *, level: Level = Level.FAST) -> asyncio.Future[Published]:
+        """Publish, now or when a node is there again; the future gives the answer once the log has the message.
 
-        The future raises PublishRefusedError if the message is refused for good.
+        However often it has to be sent, the log has it once as long as the session lives. Should the cluster forget the
+        session (`resume_ttl_ms` without a connection, or changed keys), what was unanswered is published anew, and if
+        only the answer was lost the message stands in the log twice. Bytes are delivered as base64 text to those who
+        speak JSON. The future raises PublishRefusedError if the message is refused for good.
 
         Raises:
-            LocalProtocolError: too many publishes are unanswered (see `can_publish`).
+            LocalProtocolError: too many publishes are unanswered (see `can_publish`), this is no channel's name, or
+                the data has no JSON text.
 
         """
         if not self.can_publish:
             raise LocalProtocolError("too many publishes are unanswered")
-        frame = self._outbox.add(channel, data, level=level)
+        encoding = BASE64 if isinstance(data, bytes) else None
+        value = encode_base64(data) if isinstance(data, bytes) else data
+        self._check(Publish(channel=channel, cseq=1, data=value, encoding=encoding, level=level))
+        ticket, frame = self._outbox.add(channel, value, encoding=encoding, level=level)
         future: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
-        self._answers[channel, frame.cseq] = future
-        if self._link is not None and self._link.publishing:
+        self._answers[ticket] = future
+        if self._link is not None and self._link.publishing(channel):
             self._link.send(frame)
         return future
 
     async def close(self) -> None:
         """Leave the cluster with 1000, within about half a second. What is unanswered is cancelled."""
         self._closing = True
-        if self._link is not None:
-            await self._link.connection.close()
+        tasks = [link.close() for link in self._links]
+        tasks += [link.reading for link in self._links if link.reading is not None]
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            tasks.append(self._task)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for answer in self._answers.values():
             answer.cancel()
         for subscribed in self._subscribing.values():
             subscribed.cancel()
 
+    def _check(self, frame: Subscribe | Publish) -> None:
+        """Refuse what a node would have to end the connection for."""
+        try:
+            check(frame)
+            self._options.codec.encode(frame)
+        except (ValueError, RemoteProtocolError) as error:
+            raise LocalProtocolError(str(error)) from None
+
     # The life of the client.
 
     async def _run(self, way: Reconnect) -> None:
+        try:
+            while await self._slot(way):
+                await self._go(way)
+        finally:
+            for link in self._links:
+                if link.closing is None:  # Otherwise its closing handshake is bounded.
+                    link.retired = True
+                    link.abort()
+
+    async def _slot(self, way: Reconnect) -> bool:
+        """Wait until the next attempt is due, whenever that becomes; return whether there will be one at all."""
         clock = asyncio.get_running_loop().time
         while way.phase is not Phase.STOPPED:
-            await asyncio.sleep(max(0.0, way.deadline - clock()))
-            attempt = way.started(clock())
-            self._tell(Attempted(attempt=attempt))
-            ended = await self._attempt(way)
-            if self._closing:
-                return
-            if way.phase is Phase.ATTEMPTING:
-                self._tell(Failed(attempt=attempt, outcome=ended.outcome))
-                self._retries.append((clock(), way.wait.delay_s, ended.outcome))
-                wait = way.failed(clock(), code=ended.code, advice_s=ended.advice_s)
-            elif not ended.left:
-                assert self.welcome is not None
-                code = ABNORMAL if ended.code is None else ended.code
-                self._tell(Lost(node=self.welcome.node, code=code))
-                wait = way.lost(clock(), code=code)
-            else:
-                continue
-            if wait is None:
-                self._stop(ended)
-            else:
-                self._tell(wait)
+            left_s = way.deadline - clock()
+            if left_s <= 0:
+                return True
+            self._replan.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left_s == math.inf else left_s):
+                    await self._replan.wait()
+        return False
 
-    def _stop(self, ended: _Ended) -> None:
-        log.warning("told never to come back: %s", ended.outcome)
+    async def _go(self, way: Reconnect) -> None:
+        """Make one attempt."""
+        clock = asyncio.get_running_loop().time
+        if self._link is not None and not way.handover:
+            await self._leave(self._link)
+        attempt = way.started(clock())
+        self._tell(Attempted(attempt=attempt, handover=self._link is not None))
+        result, offered = await self._attempt()
+        if way.phase is Phase.STOPPED:  # The old connection was told so meanwhile.
+            if isinstance(result, Taken):
+                await result.connection.close()
+        elif isinstance(result, Taken):
+            self._taken(way, result, offered)
+        else:
+            self._failed(way, attempt, result)
+
+    def _failed(self, way: Reconnect, attempt: int, failure: Failure) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._taken_over is not None:
+            # The new connection ended the old one and then came to nothing itself.
+            self._tell(self._taken_over)
+            self._taken_over = None
+        self._tell(Failed(attempt=attempt, outcome=failure.outcome, handover=self._link is not None))
+        self._retries.append((now, way.wait.delay_s, failure.outcome))
+        wait = way.failed(now, code=failure.code, advice_s=failure.advice_s)
+        if wait is None:
+            self._stop(failure.code)
+        else:
+            self._tell(wait)
+
+    def _ended(self, way: Reconnect, link: Link, code: int) -> None:
+        """Say that a connection is gone."""
+        self._links.discard(link)
+        link.left.set()
+        if link is not self._link:
+            return
+        self._link = None
+        for subscription in self._subscriptions.values():
+            subscription.disconnected()
+        if self._closing or link.retired or link.leaving is not None:
+            return
+        lost, attempting = Lost(node=link.node, code=code), way.phase is Phase.HANDOVER
+        if code == TAKEN_OVER and link.attempt < self._session_attempt and not attempting:
+            code = ABNORMAL  # By an attempt of our own that came to nothing afterwards: come back with a higher one.
+        now = asyncio.get_running_loop().time()
+        advised_at, advice_s = link.advice or (-math.inf, None)
+        wait = way.lost(now, code=code, advice_s=advice_s if now - advised_at <= ADVICE_FRESH_S else None)
+        self._replan.set()
+        if attempting and code == TAKEN_OVER:
+            self._taken_over = lost
+            return
+        self._tell(lost)
+        if wait is not None:
+            self._tell(wait)
+        elif way.phase is Phase.STOPPED:
+            self._stop(code)
+        else:
+            self._tell(Attempted(attempt=way.wait.attempt))
+
+    def _stop(self, code: int | None) -> None:
+        log.warning("told never to come back: %s", code)
         self._first.set()
+        for link in self._links:
+            link.retired = True
+            link.close()
         refusal = PublishRefusedError("stopped", "the client was told never to come back", temporary=False)
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(refusal)
-        self._tell(Stopped(code=ABNORMAL if ended.code is None else ended.code))
+        self._tell(Stopped(code=ABNORMAL if code is None else code))
 
-    async def _attempt(self, way: Reconnect) -> _Ended:
-        """Connect and stay connected; return how it ended."""
-        patience_s = self._options.attempt_timeout_s
-        clock = asyncio.get_running_loop().time
-        give_up_at = clock() + patience_s
-        try:
-            connection = await connect(
-                self._url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                compression=None,
-                proxy=None,
-                open_timeout=patience_s,
-                close_timeout=CLOSE_TIMEOUT_S,
-                ping_interval=None,
-                max_size=INBOUND_MAX,
-                user_agent_header=None,
-            )
-        except TimeoutError:
-            return _Ended("timeout")
-        except InvalidStatus as error:
-            response = error.response
-            return _Ended(f"http {response.status_code}", advice_s=_retry_after(response.headers.get("Retry-After")))
-        except ConnectionRefusedError:
-            return _Ended("refused")
-        except (OSError, EOFError):
-            return _Ended("unreachable")
-        except WebSocketException as error:
-            # The far end went away during the handshake, or is no WebSocket server.
-            return _Ended("reset" if isinstance(error.__cause__, EOFError | OSError) else "bad handshake")
-        try:
-            try:
-                async with asyncio.timeout_at(give_up_at):
-                    await connection.send(encode(self._opening()))
-                    frames = decode_node(_text(await connection.recv()))
-            except TimeoutError:
-                return _Ended("timeout")
-            match frames:
-                case (Welcome() as welcome, *rest):
-                    return await self._stay(way, connection, welcome, tuple(rest))
-                case (Error() as refusal, *_):
-                    return _Ended(f"error {refusal.code}"[:40])
-                case _:
-                    return _Ended("bad welcome")
-        except ConnectionClosed:
-            code = _close_code(connection)
-            if code == BAD_CREDENTIALS and self._session is not None:
-                # The cluster does not know its own signature any more; as nobody in particular we may still come.
-                self._session = None
-                return _Ended("session refused")
-            return _Ended(f"closed {code}", code=code)
-        except RemoteProtocolError as error:
-            log.warning("the node broke the protocol: %s", error)
-            await connection.close(1002)
-            return _Ended("bad frame", code=1002)
-        finally:
-            connection.transport.abort()  # Nothing if it is closed.
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """Say so when one of our tasks failed, and end the others with it."""
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("a client failed", exc_info=task.exception())
+        if self._task is not None:
+            self._task.cancel()
 
-    def _opening(self) -> Hello | Resume:
+    async def _attempt(self) -> tuple[Taken | Failure, _Offered]:
+        """Make one attempt; return what became of it, and which channels the node was offered to go on with."""
+        offered: _Offered = {}
+
+        def introduce() -> Hello | Resume:
+            offered.update(self._resumable())
+            return self._opening(offered)
+
+        options = self._options
+        result = await dial(self._route.next(), options.codec, introduce, patience_s=options.attempt_timeout_s)
+        if isinstance(result, Failure) and result.code == BAD_CREDENTIALS and self._session is not None:
+            # The cluster does not know its own signature any more; as nobody in particular we may still come.
+            self._session = None
+            result = Failure("session refused")
+        return result, offered
+
+    def _resumable(self) -> _Offered:
+        """Return the subscriptions whose positions a resume carries."""
+        if self._session is None:
+            return {}
+        places = ((name, item, item.resumable) for name, item in self._subscriptions.items())
+        return {name: (item, place) for name, item, place in places if place is not None}
+
+    def _opening(self, offered: _Offered) -> Hello | Resume:
         """Return the first frame of a connection."""
         if self._session is None:
             return Hello(client={"name": self._options.name, "version": "1", "lang": "python"})
@@ -357,106 +442,157 @@ class Client:
             session=session,
             secret=secret,
             attempt=self._session_attempt,
-            # No positions: every channel is asked for by a subscribe of its own.
-            pending={frame.channel: frame.cseq for frame in self._outbox.unanswered()},
+            positions={name: place for name, (_, place) in offered.items()},
+            pending=self._outbox.pending(),
             retries=tuple(
                 Retry(ago_ms=round((now - at) * 1_000), delay_ms=round(delay_s * 1_000), outcome=outcome)
                 for at, delay_s, outcome in self._retries
             ),
         )
 
-    async def _stay(
-        self, way: Reconnect, connection: ClientConnection, welcome: Welcome, rest: tuple[NodeFrame | UnknownFrame, ...]
-    ) -> _Ended:
-        """Serve one connection until it ends."""
-        loop = asyncio.get_running_loop()
-        link = Link(connection)
-        link.node = welcome.node
-        link.welcomed_at = link.heard_at = loop.time()
-        writer = loop.create_task(link.write(), name="client-write")
-        try:
-            self._welcomed(way, link, welcome)
-            for frame in rest:
-                self._take(way, link, frame)
-            async for text in connection:
-                link.heard_at = loop.time()
-                for frame in decode_node(_text(text)):
-                    self._take(way, link, frame)
-        except ConnectionClosed:
-            pass  # The code says it all.
-        finally:
-            self._link, link.open = None, False
-            for subscription in self._subscriptions.values():
-                subscription.disconnected()
-            writer.cancel()
-            if link.closing is not None:
-                await asyncio.gather(link.closing, return_exceptions=True)
-        code = _close_code(connection)
-        return _Ended(f"closed {code}", code=code, left=link.leaving is not None)
-
     # What a connection begins with.
 
-    def _welcomed(self, way: Reconnect, link: Link, welcome: Welcome) -> None:
-        self.welcome = welcome
-        self._link = link
-        if self._session is None or self._session[0] != welcome.session:
-            self._session_attempt = 1
-        self._session = (welcome.session, welcome.secret)
+    def _taken(self, way: Reconnect, taken: Taken, offered: _Offered) -> None:
+        """Make the new connection the one that counts; an old one has done its work."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        welcome = self.welcome = taken.welcome
+        link = Link(taken.connection, self._options.codec, queued_max=QUEUED_MAX + self._options.unanswered_max)
+        link.node, link.session, link.attempt, link.heard_at = welcome.node, welcome.session, welcome.attempt, now
+        handover = self._link is not None or self._taken_over is not None
+        old, self._link, self._taken_over = self._link, link, None
+        self._links.add(link)
+        self._belong(welcome)
         self._retries.clear()
-        self._unacked, self._ack_due = 0, False
         timing = _timing(welcome.reconnect)
         if timing is not None:
             way.learn(timing)
-        link.away_s = way.welcomed(asyncio.get_running_loop().time())
+        away_s = way.welcomed(now)
+        if away_s is not None:
+            link.back = Return(now=now, away_s=away_s, handover=handover)
+        if old is not None:
+            # The new node answers what is sent again; those answers that are under way may be quicker.
+            same = old.session == welcome.session
+            waiting = {(frame.channel, frame.cseq) for frame in self._outbox.unanswered()} if same else set()
+            old.retire(waiting, patience_s=QUIESCE_S)
+        link.reading = loop.create_task(self._read(way, link, taken.rest), name="client-read")
+        link.reading.add_done_callback(self._task_ended)
         link.watch((welcome.timings.ping_ms + welcome.timings.pong_ms) / 1_000)
         self._first.set()
         self._tell(Welcomed(node=welcome.node))
-        for channel in self._subscriptions:
-            self._ask(link, channel)
-        self._send_unanswered(link)
+        self._go_on(link, welcome, offered)
+        for frame in self._outbox.unanswered():
+            link.send(frame)
         self._look_back(link)
-        link.later(BACK_WITHIN_S, lambda: self._look_back(link, whatever=True))
+
+    def _belong(self, welcome: Welcome) -> None:
+        """Take the session over; in a new one, publishes and attempts are counted from the start."""
+        self._session = (welcome.session, welcome.secret)
+        if self._numbered_for != welcome.session:
+            self._numbered_for = welcome.session
+            self._session_attempt = welcome.attempt
+            self._outbox.renumber()
+
+    def _go_on(self, link: Link, welcome: Welcome, offered: _Offered) -> None:
+        """Take up every channel: as the welcome says, or by asking."""
+        resumed, fresh = set(welcome.resumed), set(welcome.fresh)
+        for channel, subscription in [*self._subscriptions.items()]:
+            # What came by the old connection since we offered our place may be void by now: the node has to look again.
+            ours = offered.get(channel) == (subscription, subscription.position)
+            if subscription.welcomed(offered=ours, resumed=channel in resumed, fresh=channel in fresh):
+                self._ask(link, channel)
+            elif subscription.live:
+                self._begun(subscription)
+        for channel in ({*offered} | resumed | fresh) - self._subscriptions.keys():
+            self._forgo(link, channel)  # Unsubscribed since it was offered, or remembered by the node alone.
+
+    async def _read(self, way: Reconnect, link: Link, rest: tuple[NodeFrame | UnknownFrame, ...]) -> None:
+        """Serve one connection until it ends."""
+        loop = asyncio.get_running_loop()
+        writer = loop.create_task(link.write(), name="client-write")
+        code = None
+        try:
+            for frame in rest:
+                self._take(way, link, frame)
+            async for payload in link.connection:
+                link.heard_at = loop.time()
+                for frame in link.codec.decode_node(payload):
+                    self._take(way, link, frame)
+        except ConnectionClosed:
+            pass  # The code says it all.
+        except RemoteProtocolError as error:
+            log.warning("the node broke the protocol: %s", error)
+            code = BROKEN
+            await link.connection.close(BROKEN)
+        except BaseException:
+            link.retired = True  # A handler failed, or we were cancelled: the connection ends by our doing.
+            raise
+        finally:
+            link.open = False
+            writer.cancel()
+            link.abort()
+            self._ended(way, link, close_code(link.connection) if code is None else code)
 
     def _ask(self, link: Link, channel: str) -> None:
         subscription = self._subscriptions.get(channel)
-        if subscription is not None:
+        if subscription is not None and link is self._link:
             self._requests += 1
             link.send(subscription.ask(self._requests))
 
-    def _look_back(self, link: Link, *, whatever: bool = False) -> None:
-        """Tell that the client is back once every channel goes on; with `whatever`, also if one does not."""
-        if not link.told_back and (whatever or all(item.live for item in self._subscriptions.values())):
-            link.told_back = True
-            if link.away_s is not None:
-                away_s = link.away_s + asyncio.get_running_loop().time() - link.welcomed_at
-                self._tell(Back(node=link.node, away_s=away_s, replayed=link.replayed))
+    def _forgo(self, link: Link, channel: str) -> None:
+        self._requests += 1
+        link.send(Unsubscribe(id=self._requests, channel=channel))
 
-    def _send_unanswered(self, link: Link) -> None:
-        if link.publishing:
-            for frame in self._outbox.unanswered():
-                link.send(frame)
+    def _begun(self, subscription: Subscription) -> None:
+        """Say that a channel goes on, to whoever waits for its beginning."""
+        future = self._subscribing.pop(subscription.channel, None)
+        if future is not None and not future.done() and subscription.position is not None:
+            future.set_result(subscription.position)
+
+    def _look_back(self, link: Link) -> None:
+        """Tell that the client is back once it is."""
+        back = link.back
+        if back is None:
+            return
+        now = asyncio.get_running_loop().time()
+        live = all(item.live for item in self._subscriptions.values())
+        left_s = back.due(live=live) - now
+        if left_s > 0:
+            link.later(left_s, lambda: self._look_back(link))
+            return
+        link.back = None
+        self._tell(
+            Back(
+                node=link.node,
+                away_s=back.away_s(now, live=live),
+                replayed=back.replayed,
+                jumped=back.jumps,
+                handover=back.handover,
+            )
+        )
 
     # What a node says.
 
     def _take(self, way: Reconnect, link: Link, frame: NodeFrame | UnknownFrame) -> None:
+        counts = link is self._link
         match frame:
-            case Message():
+            case Message() if counts:
                 self._take_message(link, frame)
             case Published(channel=channel, cseq=cseq):
                 self._settle(link, channel, cseq, frame)
             case Ping(ts=ts):
                 link.send(Pong(ts=ts))
-            case Subscribed():
+            case Subscribed() if counts:
                 self._subscribed(link, frame)
-            case Resync() | Rewind():
-                self._jump(frame)
-            case GoAway():
+            case Resync() | Rewind() if counts:
+                self._jump(link, frame)
+            case GoAway() if counts:
                 self._asked_to_leave(way, link, frame)
             case Error():
-                self._refused(link, frame)
+                self._refused(link, frame, counts=counts)
             case Welcome():
                 raise RemoteProtocolError("a second welcome")
-            case Unsubscribed() | Notice() | UnknownFrame():
+            case _:
                 pass
 
     def _take_message(self, link: Link, message: Message) -> None:
@@ -466,69 +602,93 @@ class Client:
         match subscription.take(message):
             case Verdict.DELIVER:
                 self._count_for_ack(link)
+                if message.replay and link.back is not None:
+                    link.back.replay(asyncio.get_running_loop().time())
                 self._handlers[message.channel](message)
-            case Verdict.DROP:
+            case Verdict.REWRITTEN:
+                self.rewritten += 1
+                self._count_for_ack(link)
+                self._tell(Rewritten(message=message))
+            case Verdict.DUPLICATE:
                 self.dropped += 1
+                self._owe_ack(link, ACK_PROMPTLY_S)
             case Verdict.ASK:
                 log.info("%s has a hole before %d: asking again", message.channel, message.seq)
                 self._ask(link, message.channel)
             case Verdict.BROKEN:
                 raise RemoteProtocolError(f"{message.channel} never continues at {subscription.position}")
+            case Verdict.IGNORE:
+                pass
 
     def _count_for_ack(self, link: Link) -> None:
-        self._unacked += 1
-        if self._unacked >= ACK_EVERY:
+        assert self.welcome is not None
+        self._owe_ack(link, self.welcome.timings.ack_ms / 1_000)
+        link.unacked += 1
+        if link.unacked >= ACK_EVERY:
             self._ack(link)
-        elif not self._ack_due:
-            assert self.welcome is not None
-            self._ack_due = True
-            link.later(self.welcome.timings.ack_ms / 1_000, lambda: self._ack(link, timer=True))
 
-    def _ack(self, link: Link, *, timer: bool = False) -> None:
-        if timer:
-            self._ack_due = False
-        if self._unacked:
-            self._unacked = 0
-            positions = ((name, item.position) for name, item in self._subscriptions.items())
-            link.send(Ack(acks={name: position.seq for name, position in positions if position is not None}))
+    def _owe_ack(self, link: Link, within_s: float) -> None:
+        """Acknowledge within `within_s`: one frame for all that is owed by then."""
+        due = asyncio.get_running_loop().time() + within_s
+        if link.ack_at is None or due < link.ack_at:
+            link.ack_at = due
+            link.later(within_s, lambda: self._ack(link) if link.ack_at == due else None)
+
+    def _ack(self, link: Link) -> None:
+        if link.ack_at is None or link is not self._link:
+            return
+        link.ack_at, link.unacked = None, 0
+        positions = ((name, item.position) for name, item in self._subscriptions.items())
+        acks = {name: position.seq for name, position in positions if position is not None}
+        if acks:
+            link.send(Ack(acks=acks))
 
     def _subscribed(self, link: Link, answer: Subscribed) -> None:
         subscription = self._subscriptions.get(answer.channel)
         if subscription is None or not subscription.subscribed(answer):
             return
-        if not link.told_back:
-            link.replayed += answer.replay
-        future = self._subscribing.pop(answer.channel, None)
-        if future is not None and not future.done():
-            future.set_result(answer.position)
+        if link.back is not None:
+            link.back.answered(asyncio.get_running_loop().time())
+        self._begun(subscription)
         self._look_back(link)
 
-    def _jump(self, told: Resync | Rewind) -> None:
+    def _jump(self, link: Link, told: Resync | Rewind) -> None:
         subscription = self._subscriptions.get(told.channel)
         if subscription is None:
             return
+        before = subscription.position
         if isinstance(told, Resync):
             lost = subscription.resync(told)
             log.warning("%s: %s, %d messages are gone", told.channel, told.reason, lost)
+            self._tell(Jumped(told=told, lost=lost))
         else:
-            subscription.rewind(told)
-            lost = 0
+            handed_out = subscription.rewind(told)
             log.warning("%s: the log forked, %s never happened", told.channel, told.void)
-        self._tell(Jumped(told=told, lost=lost))
+            self._tell(Rewound(told=told, handed_out=handed_out))
+        now = asyncio.get_running_loop().time()
+        if link.back is not None and subscription.position == before:
+            link.back.answered(now)
+        elif link.back is not None:
+            link.back.jumped(now)
+        self._count_for_ack(link)
+        self._begun(subscription)
+        self._look_back(link)
 
-    def _refused(self, link: Link, error: Error) -> None:
+    def _refused(self, link: Link, error: Error, *, counts: bool) -> None:
         retry_s = RETRY_S if error.retry_ms is None else error.retry_ms / 1_000
         retry_s = min(max(retry_s, RETRY_LEAST_S), RETRY_MOST_S)
-        if error.channel is not None and error.cseq is not None:
+        channel = error.channel
+        if channel is not None and error.cseq is not None:
             if not error.temporary:
                 refusal = PublishRefusedError(error.code, error.message, temporary=False)
-                self._settle(link, error.channel, error.cseq, refusal)
-            elif not link.held:
-                link.held = True  # One timer for all: everything unanswered goes out again, in order.
-                link.later(retry_s, lambda: self._release(link))
+                self._settle(link, channel, error.cseq, refusal)
+            elif counts and channel not in link.held:
+                # One timer for the channel: everything unanswered goes out again, in order.
+                link.held.add(channel)
+                link.later(retry_s, lambda: self._release(link, channel))
             return
         subscription = None if error.id is None else self._asked_by(error.id)
-        if subscription is not None:
+        if subscription is not None and counts:
             log.warning("%s was refused: %s", subscription.channel, error.code)
             future = self._subscribing.get(subscription.channel)
             if error.temporary:
@@ -537,77 +697,63 @@ class Client:
                 future.set_exception(LocalProtocolError(f"{subscription.channel}: {error.message}"))
         else:
             log.warning("the node says: %s (%s)", error.message, error.code)
+            if error.retry_ms is not None:
+                link.advice = asyncio.get_running_loop().time(), retry_s
 
-    def _release(self, link: Link) -> None:
-        link.held = False
-        self._send_unanswered(link)
+    def _release(self, link: Link, channel: str) -> None:
+        link.held.discard(channel)
+        if link is self._link and link.publishing(channel):
+            for frame in self._outbox.unanswered(channel):
+                link.send(frame)
 
     def _asked_by(self, request: int) -> Subscription | None:
         return next((item for item in self._subscriptions.values() if item.asked == request), None)
 
     def _settle(self, link: Link, channel: str, cseq: int, answer: Published | PublishRefusedError) -> None:
-        if not self._outbox.settle(channel, cseq):
+        if link.session != self._numbered_for:
+            return  # Numbers of another session.
+        ticket = self._outbox.settle(channel, cseq)
+        if ticket is None:
             return
-        future = self._answers.pop((channel, cseq))
+        future = self._answers.pop(ticket)
         if not future.done():
             if isinstance(answer, Published):
                 future.set_result(answer)
             else:
                 future.set_exception(answer)
-        if link.leaving is not None:
-            link.leaving.discard((channel, cseq))
-            if not link.leaving:
-                link.close()
+        for each in self._links:
+            each.settled(channel, cseq)
 
     # Going when asked.
 
     def _asked_to_leave(self, way: Reconnect, link: Link, goaway: GoAway) -> None:
         wait = way.goaway(
-            asyncio.get_running_loop().time(), retry_s=goaway.retry_ms / 1_000, spread_s=goaway.spread_ms / 1_000
+            asyncio.get_running_loop().time(),
+            retry_s=goaway.retry_ms / 1_000,
+            spread_s=goaway.spread_ms / 1_000,
+            handover=goaway.handover,
         )
-        if wait is None:
-            return
-        self._tell(Asked(node=link.node, reason=goaway.reason))
-        self._tell(wait)
-        link.later(wait.delay_s, lambda: self._leave(link))
+        if wait is not None:
+            self._replan.set()
+            self._tell(Asked(node=link.node, reason=goaway.reason))
+            self._tell(wait)
 
-    def _leave(self, link: Link) -> None:
+    async def _leave(self, link: Link) -> None:
         """Send no more, wait briefly for the answers to what was sent, and close."""
-        sent = self._outbox.unanswered() if link.publishing else ()
-        link.leaving = {(frame.channel, frame.cseq) for frame in sent}
+        sent = {(frame.channel, frame.cseq) for frame in self._outbox.unanswered() if link.publishing(frame.channel)}
+        link.leaving = sent
         self._ack(link)
-        if link.leaving:
-            link.later(QUIESCE_S, link.close)
-        else:
-            link.close()
+        if sent:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIESCE_S):
+                    await link.left.wait()
+        await asyncio.wait([link.close()])
+        if link.reading is not None:
+            await asyncio.wait([link.reading])
 
     def _tell(self, change: Change) -> None:
         if self._on_change is not None:
             self._on_change(change)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("a client failed", exc_info=task.exception())
-
-
-def _text(data: str | bytes) -> str:
-    if isinstance(data, bytes):
-        raise RemoteProtocolError("a binary frame under a JSON subprotocol")
-    return data
-
-
-def _close_code(connection: ClientConnection) -> int:
-    return ABNORMAL if connection.close_code is None else connection.close_code
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for; a date, which nobody sends us, counts as none."""
-    try:
-        seconds = float(header or "")
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
 
 
 def _timing(numbers: ReconnectNumbers) -> BackoffTiming | None:

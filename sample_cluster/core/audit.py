@@ -8,6 +8,12 @@ the same way, which finds a message that was written twice. What was answered wi
 reached a subscriber some time later is overdue: late, not lost. Each delivery costs the same, whatever went before,
 and memory grows with subscribers and publishers only.
 
+When the log forks, numbers that were used never happened. Whoever was handed such a message has it, so it is not lost
+for him, whatever the log says. For a subscriber that had not come so far it is missing: it counts as lost if it is not
+handed to him under a new number in time, and no more once it is. Which messages were void is known of our own
+publishers' only, by their running numbers, and of the newest `RECENT` of a channel. A void message may be written once
+more without being a duplicate; where a `resync` does not tell what is void, that holds for all that are remembered.
+
 All times are monotonic seconds, given by the caller.
 """
 
@@ -15,6 +21,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from sample_cluster.core.messages import Position
 
 WINDOW: Final = 256
 """How far below the highest number a duplicate can be told from an inversion; what is older counts as duplicated."""
@@ -24,6 +32,12 @@ OVERDUE_S: Final = 10.0
 """An answered publish is due at every subscriber of its channel this long after the answer."""
 DUE_EVERY_S: Final = 0.25
 """Answers are remembered no more often than this, each time with the highest place."""
+RECENT: Final = 4_096
+"""Places of a channel whose messages are remembered, in case they turn out never to have happened."""
+FORKS_KEPT: Final = 16
+"""Forks of a channel that are told apart: every subscriber is told of each, at its own time."""
+REWRITE_S: Final = 10.0
+"""A void message that a subscriber was never handed counts as lost if it is not written again within this."""
 _MASK: Final = (1 << WINDOW) - 1
 
 
@@ -43,6 +57,14 @@ class AuditCounts:
     """Publishes that were refused for good: their publisher knows."""
     overdue: int = 0
     """Messages that subscribers should have been handed by now, over all subscribers."""
+    resyncs: int = 0
+    """Times that a subscriber was told to go on elsewhere."""
+    rewound: int = 0
+    """Times that a subscriber was told that the log forked."""
+    rewritten: int = 0
+    """Messages that came again after a fork and were not handed out again, over all subscribers."""
+    replayed: int = 0
+    """Messages handed out from history, over all subscribers."""
 
 
 class Step(StrEnum):
@@ -65,6 +87,11 @@ class Sequence:
         self._seen = _MASK
         """Bit i says that `top - i` came, or was before our time."""
 
+    def restart(self, top: int) -> None:
+        """Go on after `top`, whatever came before."""
+        self.top = top
+        self._seen = _MASK
+
     def take(self, number: int) -> Step:
         """Say how `number` follows, and remember it."""
         ahead = number - self.top
@@ -78,17 +105,71 @@ class Sequence:
         return Step.LATE
 
 
+class _Track(Sequence):
+    """What one subscriber was handed of a channel."""
+
+    __slots__ = ("forks", "missing")
+
+    def __init__(self, top: int, forks: int) -> None:
+        super().__init__(top)
+        self.forks = forks
+        """Of how many forks of the channel it knows."""
+        self.missing: dict[tuple[str, int], float] = {}
+        """Void messages that it was never handed, and since when that is known."""
+
+
+class _Log:
+    """What is known of one channel."""
+
+    __slots__ = ("answered", "due", "epoch", "forks", "known", "recent", "top", "void", "written")
+
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.top = 0
+        """The highest place that any subscriber was handed."""
+        self.due = 0
+        self.answered: deque[tuple[float, int]] = deque()
+        self.written: dict[str, Sequence] = {}
+        """By publisher."""
+        self.recent: dict[int, tuple[str, int]] = {}
+        """Place → publisher and number."""
+        self.void: dict[tuple[str, int], int] = {}
+        """Publisher and number → the place that never happened; gone when it is written again."""
+        self.forks = 0
+        self.known: deque[Position] = deque(maxlen=FORKS_KEPT)
+        """Where the log forked."""
+
+    def note(self, seq: int, publisher: str, number: int) -> None:
+        """Remember what stands at a place."""
+        self.recent[seq] = publisher, number
+        if len(self.recent) > RECENT:
+            del self.recent[next(iter(self.recent))]
+
+    def fork(self, at: Position, *, kept: int) -> None:
+        """Forget what came after `kept`, as the log goes on after `at`; changes nothing if the fork is known."""
+        if at in self.known:
+            return
+        self.epoch = at.epoch
+        self.known.append(at)
+        self.forks += 1
+        self.top = min(self.top, at.seq)
+        self.due = min(self.due, kept)
+        self.answered.clear()
+        self.void.update((message, seq) for seq, message in self.recent.items() if seq > kept)
+        self.recent = {seq: message for seq, message in self.recent.items() if seq <= kept}
+        for message in [*self.void][:-RECENT]:
+            del self.void[message]
+
+
 class Auditor:
     """Counts for all publishers and subscribers of a fleet."""
 
     def __init__(self) -> None:
-        self._tracks: dict[tuple[str, str], Sequence] = {}
-        self._tops: dict[str, int] = {}
-        self._written: dict[tuple[str, str], Sequence] = {}
+        self._tracks: dict[tuple[str, str], _Track] = {}
+        self._logs: dict[str, _Log] = {}
         self._open: dict[tuple[str, int], float] = {}
-        self._answered: dict[str, deque[tuple[float, int]]] = {}
-        self._due: dict[str, int] = {}
         self._published = self._delivered = self._lost = self._duplicated = self._inverted = self._refused = 0
+        self._resyncs = self._rewound = self._rewritten = self._replayed = 0
 
     def sent(self, publisher: str, number: int, now: float) -> None:
         """A message was handed to the client library; its answer is due. Numbers rise with each publisher."""
@@ -99,12 +180,14 @@ class Auditor:
         if self._open.pop((publisher, number), None) is None:
             return
         self._published += 1
-        answers = self._answered.setdefault(channel, deque())
-        if answers and now - answers[-1][0] < DUE_EVERY_S:
-            since, highest = answers.pop()
-            answers.append((since, max(highest, seq)))
+        log = self._log(channel)
+        if seq:
+            log.note(seq, publisher, number)
+        if log.answered and now - log.answered[-1][0] < DUE_EVERY_S:
+            since, highest = log.answered.pop()
+            log.answered.append((since, max(highest, seq)))
         else:
-            answers.append((now, seq))
+            log.answered.append((now, seq))
             self._pass(now)
 
     def refused(self, publisher: str, number: int) -> None:
@@ -112,46 +195,57 @@ class Auditor:
         if self._open.pop((publisher, number), None) is not None:
             self._refused += 1
 
-    def followed(self, subscriber: str, channel: str, seq: int) -> None:
-        """A subscriber was told that it begins after `seq`; changes nothing if it was handed something already."""
-        self._tracks.setdefault((subscriber, channel), Sequence(seq))
+    def followed(self, subscriber: str, channel: str, position: Position) -> None:
+        """A subscriber was told where it begins; changes nothing if it was handed something already."""
+        log = self._log(channel, position.epoch)
+        self._tracks.setdefault((subscriber, channel), _Track(position.seq, log.forks))
 
     def delivered(
-        self, subscriber: str, channel: str, seq: int, *, publisher: str | None = None, number: int = 0
+        self,
+        subscriber: str,
+        channel: str,
+        seq: int,
+        *,
+        publisher: str | None = None,
+        number: int = 0,
+        replay: bool = False,
     ) -> None:
-        """A subscriber was handed message `seq` of a channel, the publisher's `number`.
+        """A subscriber was handed message `seq` of a channel, the publisher's `number`; `replay`: from history.
 
         `publisher` is None for a stranger's message, whose numbers mean nothing to us.
         """
         self._delivered += 1
-        track = self._tracks.get((subscriber, channel))
-        if track is None:
-            self._tracks[subscriber, channel] = Sequence(seq)
-        else:
-            before = track.top
-            match track.take(seq):
-                case Step.AHEAD:
-                    self._lost += seq - before - 1
-                case Step.TWICE:
-                    self._duplicated += 1
-                case Step.LATE:
-                    self._inverted += 1
-                    self._lost -= 1
-                case Step.NEXT:
-                    pass
-        if seq > self._tops.get(channel, 0):
-            self._tops[channel] = seq
-            if publisher is not None:
-                self._check_written(channel, publisher, number)
+        self._replayed += replay
+        self._see(subscriber, channel, seq, publisher, number)
 
-    def resynced(self, subscriber: str, channel: str, seq: int, *, lost: int) -> None:
-        """A subscriber was told to go on after `seq`, and that `lost` messages are gone for it."""
-        self._tracks[subscriber, channel] = Sequence(seq)
+    def rewritten(
+        self, subscriber: str, channel: str, seq: int, *, publisher: str | None = None, number: int = 0
+    ) -> None:
+        """A subscriber was not handed message `seq`, because it had been handed it before the log forked."""
+        self._rewritten += 1
+        self._see(subscriber, channel, seq, publisher, number)
+
+    def resynced(self, subscriber: str, channel: str, position: Position, *, lost: int, fork: bool, now: float) -> None:
+        """A subscriber was told to go on after `position`, that `lost` messages are gone for it, and whether by a fork.
+
+        A log of another epoch is a fork in any case.
+        """
+        self._resyncs += 1
         self._lost += lost
-        if seq < self._tops.get(channel, 0):
-            self._tops[channel] = seq  # Another log, or another history of it.
-            self._answered.pop(channel, None)
-            self._due.pop(channel, None)
+        log, track = self._log(channel, position.epoch), self._track(subscriber, channel, position.seq)
+        if fork or position.epoch != log.epoch:
+            track.top = max(track.top, position.seq)  # What lies between is in `lost` already.
+            self._fork(log, track, position, kept=0, now=now)
+        track.restart(position.seq)
+
+    def rewound(self, subscriber: str, channel: str, position: Position, *, now: float) -> None:
+        """A subscriber was told that the log forked after `position`."""
+        self._rewound += 1
+        log, track = self._log(channel, position.epoch), self._track(subscriber, channel, position.seq)
+        same_log = position.epoch == log.epoch
+        self._fork(log, track, position, kept=position.seq if same_log else 0, now=now)
+        if not same_log or track.top > position.seq:
+            track.restart(position.seq)
 
     def forget(self, client: str) -> None:
         """A client left for good: what it was not answered is nobody's loss any more.
@@ -171,33 +265,83 @@ class Auditor:
                 break
             never_acked += 1
         self._pass(now)
-        overdue = sum(max(0, self._due.get(channel, 0) - track.top) for (_, channel), track in self._tracks.items())
+        missing = sum(now - since > REWRITE_S for track in self._tracks.values() for since in track.missing.values())
+        overdue = sum(max(0, self._logs[channel].due - track.top) for (_, channel), track in self._tracks.items())
         return AuditCounts(
             published=self._published,
             delivered=self._delivered,
-            lost=self._lost,
+            lost=self._lost + missing,
             duplicated=self._duplicated,
             inverted=self._inverted,
             never_acked=never_acked,
             refused=self._refused,
             overdue=overdue,
+            resyncs=self._resyncs,
+            rewound=self._rewound,
+            rewritten=self._rewritten,
+            replayed=self._replayed,
         )
+
+    def _log(self, channel: str, epoch: str = "") -> _Log:
+        log = self._logs.get(channel)
+        if log is None:
+            log = self._logs[channel] = _Log(epoch)
+        log.epoch = log.epoch or epoch
+        return log
+
+    def _track(self, subscriber: str, channel: str, top: int) -> _Track:
+        return self._tracks.setdefault((subscriber, channel), _Track(top, self._log(channel).forks))
+
+    def _see(self, subscriber: str, channel: str, seq: int, publisher: str | None, number: int) -> None:
+        log = self._log(channel)
+        track = self._tracks.get((subscriber, channel))
+        if track is None:
+            track = self._tracks[subscriber, channel] = _Track(seq, log.forks)
+        else:
+            before = track.top
+            match track.take(seq):
+                case Step.AHEAD:
+                    self._lost += seq - before - 1
+                case Step.TWICE:
+                    self._duplicated += 1
+                case Step.LATE:
+                    self._inverted += 1
+                    self._lost -= 1
+                case _:
+                    pass  # The next one.
+        if publisher is not None and track.missing:
+            track.missing.pop((publisher, number), None)
+        # Who does not know of the fork yet may still be handed what came of the other history.
+        if seq > log.top and track.forks == log.forks:
+            log.top = seq
+            if publisher is not None:
+                log.note(seq, publisher, number)
+                self._check_written(log, publisher, number)
+
+    def _fork(self, log: _Log, track: _Track, position: Position, *, kept: int, now: float) -> None:
+        log.fork(position, kept=kept)
+        if track.forks < log.forks:
+            track.forks = log.forks
+            for message, seq in log.void.items():
+                if seq > track.top:
+                    track.missing.setdefault(message, now)
 
     def _pass(self, now: float) -> None:
         """Move what was answered long enough ago to what is due."""
-        for channel, answers in self._answered.items():
-            while answers and now - answers[0][0] > OVERDUE_S:
-                self._due[channel] = max(self._due.get(channel, 0), answers.popleft()[1])
+        for log in self._logs.values():
+            while log.answered and now - log.answered[0][0] > OVERDUE_S:
+                log.due = max(log.due, log.answered.popleft()[1])
 
-    def _check_written(self, channel: str, publisher: str, number: int) -> None:
-        written = self._written.get((channel, publisher))
+    def _check_written(self, log: _Log, publisher: str, number: int) -> None:
+        again = log.void.pop((publisher, number), None) is not None
+        written = log.written.get(publisher)
         if written is None:
-            self._written[channel, publisher] = Sequence(number)
+            log.written[publisher] = Sequence(number)
             return
         match written.take(number):
-            case Step.TWICE:
+            case Step.TWICE if not again:  # Otherwise it never happened until now.
                 self._duplicated += 1
-            case Step.LATE:
+            case Step.LATE if not again:
                 self._inverted += 1
-            case Step.NEXT | Step.AHEAD:
+            case _:
                 pass  # A hole is a message that was refused, or is still on its way.

@@ -6,6 +6,11 @@ nonce). Anything further ahead is a hole: the shell reads pages after our positi
 for any more. A page also tells where the log ends, so a copy that heard nothing at all finds out that it is deaf.
 
 `follow` is the rule; the feed uses it, and so does a subscriber who catches up from an older position by itself.
+
+A log can also turn out to be another one than ours: a stale replica was promoted, or everything in Redis is gone.
+Then the feed is forked until `core.repair` has said what both histories share. What lies beyond that is void: the feed
+forgets it, but remembers its nonces for a while, so that a client who comes back with a void position is told exactly
+which numbers never happened.
 """
 
 from collections import deque
@@ -19,6 +24,8 @@ from sample_cluster.core.messages import Position
 from sample_cluster.errors import RemoteProtocolError
 
 RING_ENTRIES: Final = 1_024
+VOID_KEPT: Final = RING_ENTRIES
+"""Void entries that are remembered."""
 NO_ENCODING: Final = "-"
 
 
@@ -31,6 +38,7 @@ class FeedState(StrEnum):
     GAP = "gap"
     DEAF = "deaf"
     STALLED = "stalled"
+    FORKED = "forked"
 
 
 class Break(StrEnum):
@@ -98,6 +106,7 @@ def parse_fan_out(text: str) -> tuple[str, Entry]:
         )
     except ValueError:
         raise RemoteProtocolError("not a message of the append script") from None
+    _check(entry)
     return epoch, entry
 
 
@@ -110,7 +119,7 @@ def parse_stored(name: str, fields: Mapping[str, str]) -> Entry:
     """
     try:
         encoding = fields["encoding"]
-        return Entry(
+        entry = Entry(
             seq=int(name.partition("-")[0]),
             nonce=int(fields["nonce"]),
             prev=int(fields["prev"]),
@@ -121,12 +130,23 @@ def parse_stored(name: str, fields: Mapping[str, str]) -> Entry:
         )
     except (KeyError, ValueError):
         raise RemoteProtocolError(f"stream entry {name} is not a message of the append script") from None
+    _check(entry)
+    return entry
+
+
+def _check(entry: Entry) -> None:
+    """Refuse what no codec could deliver: a stranger may have written to the log."""
+    sound = 0 < entry.seq < 2**53 and 0 <= entry.nonce < 2**32 and 0 <= entry.prev < 2**32 and 0 <= entry.ts < 2**53
+    name = entry.id
+    if not sound or not name or not name.isascii() or not name.isprintable() or '"' in name or "\\" in name:
+        raise RemoteProtocolError("a message of the log is out of range")
 
 
 def follow(position: Position, page: Page) -> tuple[Entry, ...] | Break:
     """Return the entries that continue the history at `position`, or why none can.
 
-    `page` was read after `position`; no entries means that the position is the end of the log.
+    `page` was read after `position`; no entries means that the position is the end of the log. What stands behind a
+    hole in the log is not returned: the next page begins with the hole.
     """
     if page.epoch != position.epoch:
         return Break.EPOCH
@@ -137,7 +157,9 @@ def follow(position: Position, page: Page) -> tuple[Entry, ...] | Break:
     seq, nonce = position.seq, position.nonce
     if page.entries[0].seq > seq + 1:
         return Break.TRIMMED
-    for entry in page.entries:
+    for count, entry in enumerate(page.entries):
+        if entry.seq > seq + 1:
+            return page.entries[:count]
         if entry.seq != seq + 1 or entry.prev != nonce:
             return Break.FORK
         seq, nonce = entry.seq, entry.nonce
@@ -156,6 +178,13 @@ class Feed:
         self._heard = 0
         self._doubts = 0
         self._asked = (0, 0)
+        self._void: dict[tuple[int, int], Position] = {}
+        """(seq, nonce) of what never happened → the last place before it that did."""
+
+    @property
+    def ring(self) -> tuple[Entry, ...]:
+        """Return the newest entries that were taken, oldest first, without a hole."""
+        return tuple(self._ring)
 
     @property
     def behind(self) -> bool:
@@ -179,6 +208,9 @@ class Feed:
             if entry.seq <= position.seq and self._nonce_at(entry.seq) in {entry.nonce, None}:
                 return False
         # A hole, another history, or one that began again: the log knows.
+        next_one = entry.seq == position.seq + 1
+        if epoch != position.epoch or entry.seq <= position.seq or (next_one and entry.prev != position.nonce):
+            self._doubts += 1  # More than a hole: no page that is on its way settles it.
         self._heard = max(self._heard, entry.seq, position.seq + 1)
         if self.state is FeedState.LIVE:
             self.state = FeedState.GAP
@@ -199,12 +231,9 @@ class Feed:
     def read(self, page: Page) -> tuple[Entry, ...] | Break:
         """Take the page that `ask` asked for; return the entries taken.
 
-        A break changes nothing: the shell decides where to go on, and calls `restart`. The first page is not
-        taken, it only tells where the log ends.
+        A break changes nothing: the shell decides where to go on, and calls `restart`.
         """
-        if self.position is None:
-            self.restart(page.end)
-            return ()
+        assert self.position is not None, "begin first"
         found = follow(self.position, page)
         if isinstance(found, Break):
             return found
@@ -215,9 +244,24 @@ class Feed:
         elif (self._heard, self._doubts) == self._asked:
             # The page reached the end, and nothing happened since it was asked for: there is nothing more.
             self._heard = self.position.seq
+        elif self._doubts != self._asked[1]:
+            # It was doubted after the page had been asked for: only a page of its own settles that.
+            self._heard = max(self._heard, self.position.seq + 1)
         if not self.behind:
             self.state = FeedState.LIVE
         return found
+
+    def begin(self, page: Page) -> None:
+        """Begin at the log's end. `page` holds its newest entries: they are history, and fill the ring."""
+        self.restart(page.end)
+        chain: list[Entry] = []
+        seq, nonce = page.top, page.nonce
+        for entry in reversed(page.entries):
+            if (entry.seq, entry.nonce) != (seq, nonce):
+                break  # What stands further back is of no use.
+            chain.append(entry)
+            seq, nonce = entry.seq - 1, entry.prev
+        self._ring.extend(reversed(chain))
 
     def restart(self, position: Position) -> None:
         """Go on at `position`; what came before is forgotten. One more page is needed, for what was heard meanwhile."""
@@ -225,6 +269,32 @@ class Feed:
         self.position = position
         self._heard = position.seq
         self.doubt(FeedState.SYNCING)
+
+    def rewind(self, to: Position) -> None:
+        """Forget what was taken after `to`, a place in the ring or just before it: it never happened."""
+        assert self.position is not None
+        while self._ring and self._ring[-1].seq > to.seq:
+            gone = self._ring.pop()
+            self._void[gone.seq, gone.nonce] = to
+        self._void = dict(islice(self._void.items(), max(0, len(self._void) - VOID_KEPT), None))
+        self.position = to
+        self._heard = to.seq
+        self.doubt(FeedState.SYNCING)
+
+    def void_after(self, position: Position) -> Position | None:
+        """Return the last place before `position` that did happen, if we know that `position` did not."""
+        found: Position | None = None
+        to = self._void.get((position.seq, position.nonce))
+        while to is not None and to.epoch == position.epoch:
+            found, to = to, self._void.get((to.seq, to.nonce))  # What it was rewound to may be void by now, too.
+        return found
+
+    def entry(self, seq: int) -> Entry | None:
+        """Return the entry that was taken at `seq`, None if the ring does not have it."""
+        if self.position is None:
+            return None
+        index = len(self._ring) - 1 - (self.position.seq - seq)
+        return self._ring[index] if 0 <= index < len(self._ring) else None
 
     def tail(self, position: Position) -> tuple[Entry, ...] | None:
         """Return the entries after `position`, or None if the ring does not know that position."""
@@ -243,11 +313,11 @@ class Feed:
 
     def _nonce_at(self, seq: int) -> int | None:
         """Return the nonce that we took at `seq`, None if the ring has forgotten."""
-        assert self.position is not None
-        index = len(self._ring) - 1 - (self.position.seq - seq)
-        return self._ring[index].nonce if index >= 0 else None
+        found = self.entry(seq)
+        return None if found is None else found.nonce
 
     def _take(self, entry: Entry) -> None:
         assert self.position is not None
+        self._void.pop((entry.seq, entry.nonce), None)  # It did happen after all.
         self._ring.append(entry)
         self.position = Position(epoch=self.position.epoch, seq=entry.seq, nonce=entry.nonce)

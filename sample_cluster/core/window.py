@@ -3,8 +3,9 @@
 from collections import deque
 from typing import Final
 
-FRAMES_MAX: Final = 1_024
-BYTES_MAX: Final = 1024 * 1024
+FRAMES_MAX: Final = 4 * 1_024
+BYTES_MAX: Final = 2 * 1024 * 1024
+"""Twice what a session's window lets wait: the rest is for answers, and for whoever floods us for them."""
 
 
 class Outbound:

@@ -5,10 +5,11 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
-from sample_cluster.client import ClientOptions
+from sample_cluster.client import Back, ClientOptions
+from sample_cluster.codecs import codec_for
 from sample_cluster.core.audit import Auditor
 from sample_cluster.core.backoff import BackoffTiming
 from sample_cluster.fleet.member import Member, Surroundings
@@ -35,13 +36,28 @@ ALL_TOLD: Final = 200
 """A fleet up to this size tells of all its clients, a larger one of those away or just back."""
 RESUMES_KEPT: Final = 1_000
 UNANSWERED_MAX: Final = 64
+PROTOBUF: Final = "wsc.v1.pb"
+PROTOBUF_SHARE: Final = 0.25
+"""Every fourth client speaks Protobuf, so that each run shows that both forms of the protocol are one."""
 
 
 class Fleet:
     """Clients c001, c002, … in three rooms. Make it within the role's event loop, then `serve`."""
 
-    def __init__(self, role: Role, *, gateway: str, clients: int, rate: float, seed: int | None = None) -> None:
-        """`rate` is in messages/s over all clients; with a `seed` the dice of every client are the same each time."""
+    def __init__(
+        self,
+        role: Role,
+        *,
+        gateway: str,
+        clients: int,
+        rate: float,
+        seed: int | None = None,
+        protobuf_share: float = PROTOBUF_SHARE,
+    ) -> None:
+        """`rate` is in messages/s over all clients; with a `seed` the dice of every client are the same each time.
+
+        `protobuf_share` of the clients, in [0, 1], speak Protobuf, the others JSON.
+        """
         self._role = role
         profile = role.settings.profile
         timing = profile.reconnect
@@ -64,12 +80,15 @@ class Fleet:
             unanswered_max=UNANSWERED_MAX,
             name="fleet",
         )
+        self._protobuf_share = protobuf_share
+        # Imported when it is needed only: a process of JSON clients does without the Protobuf runtime.
+        self._protobuf = replace(self._options, codec=codec_for(PROTOBUF)) if protobuf_share > 0 else self._options
         self._auditor = Auditor()
         self._members: list[Member] = []
         self._numbers: dict[str, int] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._resumes_s: deque[float] = deque(maxlen=RESUMES_KEPT)
-        self._resume_ms: JsonObject = {}
+        self._handovers = 0
         self._process: JsonObject = {}
         self._rate_changed = asyncio.Event()
         self._turn = 0
@@ -79,7 +98,7 @@ class Fleet:
         self._around = Surroundings(
             auditor=self._auditor,
             emit=role.agent.emit,
-            back=self._resumes_s.append,
+            back=self._back,
             unix=self._unix,
             known=self._numbers.__contains__,
         )
@@ -117,7 +136,7 @@ class Fleet:
                 ROOMS[index % len(ROOMS)],
                 self._around,
                 url=self._gateway,
-                options=self._options,
+                options=self._protobuf if self._speaks_protobuf(index) else self._options,
                 dice=random.Random(self._dice.getrandbits(64)),
                 first_delay_s=pace_s * (index - have) / (clients - have),
                 numbers_from=self._numbers.setdefault(name, 0),
@@ -130,6 +149,10 @@ class Fleet:
             task = asyncio.get_running_loop().create_task(self._send_home(member), name="fleet-leave")
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+
+    def _speaks_protobuf(self, index: int) -> bool:
+        """Say whether the client speaks Protobuf; spread evenly, whatever the share."""
+        return int((index + 1) * self._protobuf_share) > int(index * self._protobuf_share)
 
     async def _send_home(self, member: Member) -> None:
         await member.close()
@@ -194,6 +217,13 @@ class Fleet:
 
     # What is told.
 
+    def _back(self, back: Back) -> None:
+        """Remember how long a way back took; a hand-over is none, nobody was away."""
+        if back.handover:
+            self._handovers += 1
+        else:
+            self._resumes_s.append(back.away_s)
+
     def _unix(self, now: float) -> float:
         return now + self._unix_offset
 
@@ -229,6 +259,8 @@ class Fleet:
             "stopped": counts["stopped"],
             "rate": self._rate,
             "skipped": self._skipped,
+            "handovers": self._handovers,
+            "protobuf": sum(member.protobuf for member in members),
             "audit": asdict(self._auditor.counts(now)),
             "clients_state": {
                 member.name: member.state(now) for member in members if len(members) <= ALL_TOLD or member.notable(now)

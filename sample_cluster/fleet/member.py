@@ -15,6 +15,8 @@ from sample_cluster.client import (
     Failed,
     Jumped,
     Lost,
+    Rewound,
+    Rewritten,
     Stopped,
     Welcomed,
 )
@@ -31,6 +33,8 @@ from wsmon.protocol.events import (
 )
 from wsmon.protocol.frames import JsonObject
 
+FORK: Final = "fork"
+"""The reason of a `resync` after which messages may be written again."""
 RECENTLY_S: Final = 60.0
 """A client that came back is told of in a large fleet for this long."""
 
@@ -41,8 +45,8 @@ class Surroundings:
 
     auditor: Auditor
     emit: Callable[[EventBody], object]
-    back: Callable[[float], None]
-    """Called with the seconds that a way back took."""
+    back: Callable[[Back], None]
+    """Called with every way back that came to an end."""
     unix: Callable[[float], float]
     """Turns the loop's time into Unix seconds."""
     known: Callable[[str], bool]
@@ -67,6 +71,7 @@ class Member:
         """Number its messages from `numbers_from` + 1 on."""
         self.name = name
         self.room = room
+        self.protobuf = options.codec.binary
         self._around = around
         self.number = numbers_from
         """Running number of the last message that it published."""
@@ -143,13 +148,18 @@ class Member:
         return self.client.phase.value if self.client.welcomes else "connecting"
 
     def _deliver(self, message: Message) -> None:
+        publisher, number = self._origin(message)
+        self._around.auditor.delivered(
+            self.name, message.channel, message.seq, publisher=publisher, number=number, replay=message.replay
+        )
+
+    def _origin(self, message: Message) -> tuple[str | None, int]:
+        """Return publisher and number; None for a stranger's message, whose place in the log counts all the same."""
         match message.data:
             case {"p": str(publisher), "n": int(number)} if self._around.known(publisher):
-                self._around.auditor.delivered(
-                    self.name, message.channel, message.seq, publisher=publisher, number=number
-                )
-            case _:  # A stranger's; its place in the log counts all the same.
-                self._around.auditor.delivered(self.name, message.channel, message.seq)
+                return publisher, number
+            case _:
+                return None, 0
 
     def _answered(self, number: int, answer: asyncio.Future[Published]) -> None:
         if answer.cancelled():
@@ -162,20 +172,26 @@ class Member:
 
     def _followed(self, told: asyncio.Future[Position]) -> None:
         if not told.cancelled() and told.exception() is None:
-            self._around.auditor.followed(self.name, self.room, told.result().seq)
+            self._around.auditor.followed(self.name, self.room, told.result())
 
     def _changed(self, change: Change) -> None:
         """Keep what `state` tells, and tell the watchers; what is before the first welcome is nobody's loss."""
+        now, auditor = asyncio.get_running_loop().time(), self._around.auditor
         match change:
             case Wait():
                 self._wait = change
             case Welcomed(node=node):
                 self._node = node
-            case Back(away_s=away_s):
-                self._back_at = asyncio.get_running_loop().time()
-                self._around.back(away_s)
+            case Back():
+                self._back_at = now
+                self._around.back(change)
             case Jumped(told=told, lost=lost):
-                self._around.auditor.resynced(self.name, told.channel, told.position.seq, lost=lost)
+                auditor.resynced(self.name, told.channel, told.position, lost=lost, fork=told.reason == FORK, now=now)
+            case Rewound(told=told):
+                auditor.rewound(self.name, told.channel, told.position, now=now)
+            case Rewritten(message=message):
+                publisher, number = self._origin(message)
+                auditor.rewritten(self.name, message.channel, message.seq, publisher=publisher, number=number)
             case _:
                 pass
         if self.client.welcomes:
@@ -195,19 +211,28 @@ class Member:
                     jitter=jitter,
                     delay_source=source.value,
                 )
-            case Attempted(attempt=attempt):
+            case Attempted(attempt=attempt, handover=False):
                 return ReconnectStarted(client=self.name, attempt=attempt)
-            case Failed(attempt=attempt, outcome=outcome):
+            case Failed(attempt=attempt, outcome=outcome, handover=False):
                 return ReconnectFailed(client=self.name, attempt=attempt, outcome=outcome)
             case Back(node=node, away_s=away_s, replayed=replayed):
                 return Resumed(
                     client=self.name,
                     node=node,
-                    how="log" if replayed else "live",
+                    how=_how(change),
                     ms=round(away_s * 1_000, 1),
                     replayed=replayed,
                 )
             case Stopped(code=code):
                 return ReconnectFailed(client=self.name, outcome=f"stopped by {code}")
             case _:
-                return None
+                return None  # What happens during a hand-over takes nothing from the client: only its end is told.
+
+
+def _how(back: Back) -> str:
+    """Say where what was missed came from; the client cannot tell a node's memory from the log."""
+    if back.handover:
+        return "handover"
+    if back.jumped:
+        return "resync"
+    return "log" if back.replayed else "live"

@@ -7,6 +7,7 @@ import signal
 from typing import Final
 
 from sample_cluster.core.drain import Drain
+from sample_cluster.errors import StoreUnavailableError
 from sample_cluster.membership import REDIS_ERRORS
 from sample_cluster.node.connection import RESTART, ClientConnection
 from sample_cluster.node.server import Node
@@ -26,7 +27,7 @@ DEADLINE_MOST_S: Final = 3_600.0
 def register_operations(role: Role, node: Node) -> None:
     """Offer everything that can be asked of a node."""
     operations = Operations(role, node)
-    for name in ("drain", "undrain", "cordon", "uncordon", "disconnect", "kill", "log_level"):
+    for name in ("drain", "undrain", "cordon", "uncordon", "disconnect", "revoke", "kill", "log_level"):
         run = getattr(operations, name)
         role.agent.operation(name, run, check=getattr(operations, f"check_{name}", None))
     # Other checkers ask several times a second: not an operator's action.
@@ -102,6 +103,25 @@ class Operations:
     def check_disconnect(self, command: Command) -> ReadOnlyJson:
         """Say how many connections would be closed."""
         return {"connections": len(self._chosen(command))}
+
+    async def revoke(self, command: Command) -> ReadOnlyJson:
+        """End a session for good, wherever it is served: its client is closed with 4504 and may not come back."""
+        session = self._revoked(command)
+        try:
+            return {"served": await self._node.sessions.revoke(session)}
+        except StoreUnavailableError as error:
+            raise OperationRefusedError("unavailable", error.message) from None
+
+    def check_revoke(self, command: Command) -> ReadOnlyJson:
+        """Say whether this node serves the session."""
+        return {"here": self._revoked(command) in self._node.hub.sessions}
+
+    @staticmethod
+    def _revoked(command: Command) -> str:
+        try:
+            return _fields(command).text("session", longest=128)
+        except RemoteProtocolError as error:
+            raise OperationRefusedError("bad_args", error.message) from None
 
     def _chosen(self, command: Command) -> tuple[ClientConnection, ...]:
         fields = _fields(command)

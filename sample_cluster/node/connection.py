@@ -1,9 +1,10 @@
-"""One client's connection: what it may say, and what is done about it.
+"""One client's connection: the shell around `core.session`.
 
 Theory of operation. The library's handler task is the read pump: it takes one WebSocket frame after the other and
-handles each without waiting for anything. What has to wait (a replay from the log, a channel that is followed for the
-first time) is a task of its own, one per channel at most. Writing has no task at all: `push` queues finished frames,
-and the hub calls `flush` once per turn of the loop. The queue is bounded; who does not read is closed with 4001.
+handles each without waiting for anything. What has to wait (a claim, a page of the log, a channel that is followed for
+the first time) is reported to the session when it has come. Writing has no task at all: `push` queues finished
+frames, and the hub calls `flush` once per turn of the loop. What a client does not acknowledge is bounded by the
+session's window, everything else by the queue.
 
 Frames are written straight to the transport, past the library, which would encode and mask-check each of them for
 each connection again; it offers no way to send a finished frame. That is safe because we negotiate no extension and
@@ -11,55 +12,68 @@ never fragment, and because control frames of the library are whole frames as we
 """
 
 import asyncio
-import base64
-import binascii
 import logging
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, assert_never
+from typing import Any, Final, assert_never
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from sample_cluster.codecs.json import DATA_MAX, FRAME_MAX, decode_client, encode, encode_data
+from sample_cluster.codecs import Codec, codec_for, data_size
+from sample_cluster.codecs.limits import DATA_MAX
+from sample_cluster.codecs.payload import encode_data
 from sample_cluster.config import Profile
-from sample_cluster.core.feed import Break, Feed, follow
+from sample_cluster.core.catch_up import PAGE_ENTRIES
+from sample_cluster.core.claim import Claimed
+from sample_cluster.core.feed import Entry
 from sample_cluster.core.heartbeat import Heartbeat, Missed, SendPing
 from sample_cluster.core.messages import (
-    Ack,
-    Auth,
     ClientFrame,
     Error,
     Frame,
     GoAway,
     GoAwayReason,
-    Hello,
-    Limits,
     Ping,
     Pong,
-    Position,
     Publish,
     Published,
-    Reconnect,
-    Resume,
-    Subscribe,
-    Subscribed,
-    Timings,
+    Resync,
+    Rewind,
     UnknownFrame,
-    Unsubscribe,
-    Unsubscribed,
-    Welcome,
 )
-from sample_cluster.core.window import FRAMES_MAX, Outbound
+from sample_cluster.core.rate_limit import Permit, RateLimiter, RateLimits
+from sample_cluster.core.session import (
+    Attach,
+    CatchUp,
+    Claim,
+    Close,
+    Cursor,
+    Deliver,
+    Detach,
+    Effect,
+    Follow,
+    Phase,
+    Read,
+    Release,
+    Send,
+    Session,
+    Source,
+    Terms,
+    Welcomed,
+    Zombie,
+)
+from sample_cluster.core.window import Outbound
 from sample_cluster.errors import RemoteProtocolError, StoreUnavailableError
 from sample_cluster.node.credentials import Credentials, message_id
 from sample_cluster.node.feed import Feeds
-from sample_cluster.node.hub import Hub, wire, wire_message
+from sample_cluster.node.hub import Hub, wire
+from sample_cluster.node.sessions import Sessions
 from sample_cluster.node.store import Append, Appended, AppendOutcome, NotNow, Store
-from wsmon.agent.cancellation import obey_cancellation
 from wsmon.protocol.events import EventBody, HeartbeatMissed, ZombieRefused
 
 log = logging.getLogger(__name__)
@@ -71,43 +85,31 @@ SLOW_CONSUMER: Final = 4001
 HEARTBEAT_LOST: Final = 4002
 PROTOCOL_ERROR: Final = 4501
 TAKEN_OVER: Final = 4502
-BAD_CREDENTIALS: Final = 4503
 CLOSE_WITHIN_S: Final = 1.0
 """A peer that does not answer our close for this long is cut."""
 TRANSPORT_BYTES: Final = 64 * 1024
 """With this much unsent in the transport, the rest waits in the bounded queue."""
 WRITE_MOST: Final = 256 * 1024
-ACK_MS: Final = 1_000
-CHANNELS_MOST: Final = 256
-"""Channels of one connection."""
 UNANSWERED_MOST: Final = 1_024
 """Publishes of one connection that wait for the log."""
-TAIL_MOST: Final = 256
-"""Messages handed over in one step when a replay reaches the present."""
+REPAIR_RETRY_MS: Final = 250
+"""A log that is being repaired is worth another try soon."""
+CATCH_UP_PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What all connections of a node share."""
 
-    node: str
-    boot: int
+    terms: Terms
     profile: Profile
     hub: Hub
     feeds: Feeds
     store: Store
+    sessions: Sessions
     credentials: Credentials
     emit: Callable[[EventBody], object]
-
-
-@dataclass(slots=True)
-class _Subscription:
-    """One channel of one connection."""
-
-    acked: int = 0
-    feed: Feed | None = None
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-    """Runs until the subscription is attached to its feed."""
+    limits: RateLimits = RateLimits()  # noqa: RUF009  # Frozen.
 
 
 class ClientConnection:
@@ -115,50 +117,68 @@ class ClientConnection:
 
     def __init__(self, name: str, socket: ServerConnection, services: Services) -> None:
         self.name = name
-        self.session = ""
-        self.attempt = 0
         self.since = time.time()
+        self.boot = services.terms.boot
+        self.codec: Codec = codec_for(socket.subprotocol)
+        self.protocol = Session(services.terms, services.credentials)
+        self.snapshot_at = 0.0
+        """When a snapshot of the session was written last, by the loop's clock."""
         self._socket = socket
         self._services = services
         self._hub = services.hub
         self._loop = asyncio.get_running_loop()
         self._outbound = Outbound()
         self._marked = False
-        self._room = asyncio.Event()
-        self._beat = Heartbeat(services.profile.client_ping, now=self._loop.time())
+        now = self._loop.time()
+        self._beat = Heartbeat(services.profile.client_ping, now=now)
         self._timer = self._loop.call_later(services.profile.hello_timeout_s, self._no_hello)
-        self._subscriptions: dict[str, _Subscription] = {}
-        self._forwarded: dict[str, int] = {}
-        """Channel → cseq that went to the log last; see append.lua."""
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._limiter = RateLimiter(services.limits, now=now)
+        self._told_of_bytes_at = -1.0
         self._unanswered = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._carrying_out = False
         self._closing: asyncio.Task[None] | None = None
         self._close_code: int | None = None
 
     @property
+    def session(self) -> str:
+        """Return the session's id, empty before the hello."""
+        return self.protocol.id
+
+    @property
+    def attempt(self) -> int:
+        """Return the attempt with which the session was claimed."""
+        return self.protocol.attempt
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is being closed."""
+        return self._closing is not None
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Return the channels that are subscribed."""
-        return tuple(self._subscriptions)
+        return tuple(self.protocol.cursors)
 
     @property
     def unacked(self) -> int:
         """Return how many messages were delivered or queued and not acknowledged yet."""
-        return sum(
-            max(0, item.feed.position.seq - item.acked)
-            for item in self._subscriptions.values()
-            if item.feed is not None and item.feed.position is not None
-        )
+        return self.protocol.window.in_flight
 
     async def serve(self) -> None:
         """Read until the connection is closed, then clean up."""
         try:
             async for message in self._socket:
                 self._hub.bytes_in += len(message)
-                if not isinstance(message, str):
-                    raise RemoteProtocolError("a binary frame on a JSON connection")
-                for frame in decode_client(message):
+                wait_s = self._received(len(message))
+                for frame in self.codec.decode_client(message):
                     self._handle(frame)
                     if self._closing is not None:
                         break
+                if wait_s > 0:
+                    # Whatever else the client has sent waits in its own socket.
+                    await asyncio.sleep(wait_s)
         except ConnectionClosed:
             pass
         except RemoteProtocolError as error:
@@ -169,7 +189,7 @@ class ClientConnection:
 
     def send(self, frame: Frame) -> None:
         """Queue a frame."""
-        self.push(wire(encode(frame)))
+        self.push(wire(self.codec.encode(frame), binary=self.codec.binary))
 
     def push(self, frame: bytes) -> None:
         """Queue a finished frame; a connection without room for it is closed."""
@@ -193,8 +213,6 @@ class ClientConnection:
             written = self._outbound.take(WRITE_MOST)
             transport.write(written)
             self._hub.bytes_out += len(written)
-        if self._outbound.roomy:
-            self._room.set()
         self._marked = len(self._outbound) > 0
         return self._marked
 
@@ -205,14 +223,22 @@ class ClientConnection:
             self.flush()
             self._outbound.clear()
             self._closing = self._loop.create_task(self._close(code, reason), name=f"close-{self.name}")
+            self.protocol.ended()
+            self._carry_out()
+
+    def let_go(self, patience_s: float) -> None:
+        """Close soon, because another connection owns the session: the client may do so first."""
+        self._loop.call_later(patience_s, self._taken_over)
+
+    def _taken_over(self) -> None:
+        if self.protocol.phase is not Phase.CLOSED:
+            self.close(TAKEN_OVER, "resumed by another connection")
 
     def go_away(self, reason: GoAwayReason, *, deadline_s: float) -> None:
-        """Ask the client to leave."""
-        self.send(
-            GoAway(
-                reason=reason, retry_ms=0, spread_ms=0, deadline_ms=max(0, round(deadline_s * 1_000)), handover=False
-            )
-        )
+        """Ask the client to leave; if there is time, by opening its next connection before it closes this one."""
+        deadline_ms = max(0, round(deadline_s * 1_000))
+        handover = reason in {GoAwayReason.DRAIN, GoAwayReason.OVERLOAD}
+        self.send(GoAway(reason=reason, retry_ms=0, spread_ms=0, deadline_ms=deadline_ms, handover=handover))
 
     async def _close(self, code: int, reason: str) -> None:
         try:
@@ -223,265 +249,280 @@ class ClientConnection:
 
     async def _clean_up(self) -> None:
         self._timer.cancel()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        if self.session in self._hub.sessions and self._hub.sessions[self.session] is self:
+            self._services.sessions.farewell(self, self._loop.time())
+        self.protocol.ended()
+        self._carry_out()
+        self._hub.retransmits += self.protocol.retransmits
         self._hub.leave(self)
-        tasks = [item.task for item in self._subscriptions.values() if item.task is not None]
-        for channel in [*self._subscriptions]:
-            self._drop(channel)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._closing is not None:
-            tasks.append(self._closing)
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(self._closing, return_exceptions=True)
         code = self._close_code if self._close_code is not None else self._socket.close_code
         self._hub.closes[code or 1006] += 1
 
     # What the client says.
 
+    def _received(self, size: int) -> float:
+        """Count bytes against the limit; return for how long nothing more is read."""
+        now = self._loop.time()
+        match self._limiter.received(size, now):
+            case Permit.GRANTED:
+                return 0.0
+            case Permit.ABUSE:
+                raise RemoteProtocolError("rate")
+            case Permit.LATER:
+                if now - self._told_of_bytes_at > 1.0:
+                    self._told_of_bytes_at = now
+                    retry_ms = round(self._limiter.wait_s * 1_000)
+                    message = "more bytes than this node takes from one connection"
+                    self.send(Error(code="rate_limited", message=message, temporary=True, retry_ms=retry_ms))
+                return self._limiter.wait_s
+
     def _handle(self, frame: ClientFrame | UnknownFrame) -> None:
-        if not self.session and not isinstance(frame, Hello | Resume):
-            raise RemoteProtocolError("the first frame has to be hello or resume")
-        match frame:
-            case Publish():
-                self._publish(frame)
-            case Ack(acks=acks):
-                for channel, seq in acks.items():
-                    item = self._subscriptions.get(channel)
-                    if item is not None:
-                        item.acked = max(item.acked, seq)
-            case Pong():
-                self._beat.pong()
-            case Subscribe(id=request, channel=channel, start=start):
-                self._subscribe(channel, start, request)
-            case Unsubscribe(id=request, channel=channel):
-                self._drop(channel)
-                self.send(Unsubscribed(id=request, channel=channel))
-            case Hello() | Resume() if self.session:
-                raise RemoteProtocolError(f"a second {type(frame).__name__.lower()}")
-            case Hello():
-                self._welcome(self._services.credentials.issue(), attempt=1)
-            case Resume():
-                self._resume(frame)
-            case Auth():
-                pass  # No credentials are required yet, so fresh ones change nothing.
-            case UnknownFrame(type=kind):
-                self.send(Error(code="unknown_type", message=f"no frame of type {kind[:32]!r} in this version"))
-            case _:
-                assert_never(frame)
+        if self.protocol.phase is Phase.SERVING:
+            match frame:
+                case Publish():
+                    self._publish(frame)
+                    return
+                case Pong():
+                    self._beat.pong()
+                    return
+                case _:
+                    pass
+        self.protocol.receive(frame, self._loop.time())
+        self._carry_out()
 
-    def _welcome(self, session: str, *, attempt: int, resumed: tuple[str, ...] = ()) -> None:
-        self.session = session
-        self.attempt = attempt
-        self._hub.join(self)
-        profile = self._services.profile
-        self.send(
-            Welcome(
-                session=session,
-                secret=self._services.credentials.secret(session),
-                attempt=attempt,
-                node=self._services.node,
-                boot=self._services.boot,
-                timings=Timings(
-                    ping_ms=round(profile.client_ping.interval_s * 1_000),
-                    pong_ms=round(profile.client_ping.timeout_s * 1_000),
-                    misses=profile.client_ping.failures,
-                    resume_ttl_ms=round(profile.resume_ttl_s * 1_000),
-                    ack_ms=ACK_MS,
-                ),
-                limits=Limits(max_frame=FRAME_MAX, max_data=DATA_MAX, window=FRAMES_MAX),
-                reconnect=Reconnect(
-                    spread_ms=round(profile.reconnect.spread_s * 1_000),
-                    base_ms=round(profile.reconnect.base_s * 1_000),
-                    factor=profile.reconnect.factor,
-                    cap_ms=round(profile.reconnect.cap_s * 1_000),
-                    jitter=profile.reconnect.jitter,
-                    stable_ms=round(profile.reconnect.stable_s * 1_000),
-                ),
-                resumed=resumed,
-            )
-        )
-        self._timer.cancel()
-        self._beat = Heartbeat(profile.client_ping, now=self._loop.time())
-        self._timer = self._loop.call_at(self._beat.deadline, self._tick)
+    def claimed(self, result: Claimed) -> None:
+        """Take the answer to a claim."""
+        self.protocol.claimed(result, self._loop.time())
+        self._carry_out()
 
-    def _resume(self, frame: Resume) -> None:
-        """Take a session up again. Every position is a subscription; one that cannot be continued gets a `resync`."""
-        if not self._services.credentials.check(frame.session, frame.secret):
-            self.close(BAD_CREDENTIALS, "no session of this cluster, or not its secret")
-            return
-        other = self._hub.sessions.get(frame.session)
-        if isinstance(other, ClientConnection):
-            if frame.attempt <= other.attempt:
-                self.send(Error(code="stale_attempt", message=f"attempt {other.attempt} has resumed this session"))
-                self.close(TAKEN_OVER, "stale attempt")
-                self._services.emit(ZombieRefused(node=self._services.node, reason="stale attempt to resume"))
-                return
-            other.close(TAKEN_OVER, "resumed by another connection")
-        self._welcome(frame.session, attempt=frame.attempt, resumed=tuple(frame.positions))
-        for channel, position in frame.positions.items():
-            self._subscribe(channel, position, None)
+    def sweep(self, now: float) -> None:
+        """Look after what waits for a long time."""
+        self.protocol.sweep(now)
+        self._carry_out()
+
+    # Publishing.
 
     def _publish(self, frame: Publish) -> None:
         self._hub.messages_in += 1
         data = encode_data(frame.data)
-        if len(data.encode()) > DATA_MAX:
-            self._refuse(frame, "too_big", f"data is larger than {DATA_MAX} bytes")
-            return
-        if frame.encoding is not None and not _is_base64(frame):
+        size = len(data.encode()) if frame.encoding is None else data_size(frame.data, frame.encoding)
+        if size is None:
             self._refuse(frame, "bad_encoding", "encoding is not base64, or data is not in it")
             return
-        forwarded = self._forwarded.get(frame.channel, 0)
+        if size > DATA_MAX:
+            self._refuse(frame, "too_big", f"data is larger than {DATA_MAX} bytes")
+            return
+        after = self.protocol.forward(frame)
+        match self._limiter.publish(self._loop.time()):
+            case Permit.ABUSE:
+                raise RemoteProtocolError("rate")
+            case Permit.LATER:
+                retry_ms = round(self._limiter.wait_s * 1_000)
+                self._refuse(frame, "rate_limited", "more publishes than this node takes", retry_ms=retry_ms)
+                return
+            case Permit.GRANTED:
+                pass
         request = Append(
             channel=frame.channel,
             session=self.session,
             cseq=frame.cseq,
-            # Whoever goes back sends everything again, in order: nothing stands before the first of them.
-            after=forwarded if frame.cseq > forwarded else 0,
+            after=after,
             id=message_id(self.session, frame.channel, frame.cseq),
             ts=time.time_ns() // 1_000_000,
             data=data,
             encoding=frame.encoding,
             done=partial(self._appended, frame),
+            level=frame.level,
         )
-        self._forwarded[frame.channel] = frame.cseq
-        if len(self._forwarded) > CHANNELS_MOST:
-            del self._forwarded[next(iter(self._forwarded))]
         if self._unanswered >= UNANSWERED_MOST or not self._services.store.append(request):
-            self._refuse(frame, "overload", "too many messages wait for the log", temporary=True)
+            self._refuse(frame, "overload", "too many messages wait for the log", retry_ms=self._retry_ms)
             return
         self._unanswered += 1
 
     def _appended(self, frame: Publish, outcome: AppendOutcome) -> None:
         self._unanswered -= 1
         match outcome:
-            case Appended(seq=seq, dup=dup):
-                # No replica is asked: none is known to have it.
-                replicas = 0 if frame.level == "safe" else None
+            case Appended(seq=seq, dup=dup, replicas=replicas):
                 self.send(Published(channel=frame.channel, cseq=frame.cseq, seq=seq, dup=dup, replicas=replicas))
-            case NotNow(code=code, message=message):
-                self._refuse(frame, code, message, temporary=True)
+            case NotNow(code=code, message=message, soon=soon):
+                retry_ms = min(REPAIR_RETRY_MS, self._retry_ms) if soon else self._retry_ms
+                self._refuse(frame, code, message, retry_ms=retry_ms)
 
-    def _refuse(self, frame: Publish, code: str, message: str, *, temporary: bool = False) -> None:
-        retry_ms = round(self._services.profile.reconnect.base_s * 1_000) if temporary else None
+    @property
+    def _retry_ms(self) -> int:
+        return round(self._services.profile.reconnect.base_s * 1_000)
+
+    def _refuse(self, frame: Publish, code: str, message: str, *, retry_ms: int | None = None) -> None:
+        """Refuse a publish: for good, or with advice when to send it again."""
         self.send(
             Error(
                 code=code,
                 message=message,
-                temporary=temporary,
+                temporary=retry_ms is not None,
                 retry_ms=retry_ms,
                 channel=frame.channel,
                 cseq=frame.cseq,
             )
         )
 
-    # Subscriptions.
+    # What the session wants done.
 
-    def _subscribe(self, channel: str, start: Position | Literal["now", "start"], request: int | None) -> None:
-        """Answer at once if the feed's ring has what is missing, else begin a replay."""
-        self._drop(channel)
-        if len(self._subscriptions) >= CHANNELS_MOST:
-            self.send(
-                Error(code="too_many_channels", message=f"{CHANNELS_MOST} are the limit", id=request, channel=channel)
-            )
-            return
-        item = self._subscriptions[channel] = _Subscription()
-        item.task = self._loop.create_task(
-            self._catch_up(channel, item, start, request), name=f"replay-{self.name}-{channel}"
-        )
-
-    def _drop(self, channel: str) -> None:
-        item = self._subscriptions.pop(channel, None)
-        if item is None:
-            return
-        self._hub.detach(channel, self)
-        if item.task is not None:
-            item.task.cancel()
-        if item.feed is not None:
-            self._services.feeds.release(channel)
-
-    async def _catch_up(
-        self, channel: str, item: _Subscription, start: Position | Literal["now", "start"], request: int | None
-    ) -> None:
-        """Bring the subscription from `start` to the present and attach it to its feed."""
+    def _carry_out(self) -> None:
+        """Carry out the session's effects, those of the effects included."""
+        if self._carrying_out:
+            return  # Further up: the loop there takes what was added.
+        self._carrying_out = True
         try:
-            item.feed = feed = await self._services.feeds.use(channel)
-            assert feed.position is not None
-            if isinstance(start, Position):
-                position = start
-            else:
-                position = feed.position if start == "now" else await self._log_start(channel)
-            await self._replay(item, feed, position, request)
-            item.task = None
-        except StoreUnavailableError as error:
-            self._subscriptions.pop(channel, None)
-            self.send(Error(code="too_many_channels", message=error.message, id=request, channel=channel))
-        except Exception:  # A task ends here: the client must not wait for what will never come.
-            log.exception("%s cannot follow %s", self.name, channel)
+            while effects := self.protocol.take():
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._carrying_out = False
+        try:
+            for frame in self.protocol.take_early():
+                self._handle(frame)
+        except RemoteProtocolError as error:
+            self.close(error.code, error.message)
+        self._watch_deadline()
+
+    def _do(self, effect: Effect) -> None:
+        services = self._services
+        match effect:
+            case Send(frame=frame):
+                self.send(frame)
+            case Deliver(channel=channel, entries=entries, replay_to=replay_to):
+                codec = self.codec
+                for entry in entries:
+                    payload = codec.encode_message(channel, entry, replay=entry.seq <= replay_to)
+                    self.push(wire(payload, binary=codec.binary))
+                self._hub.messages_out += len(entries)
+            case Claim(new=new):
+                services.sessions.claim(self, new=new)
+            case Follow(cursor=cursor):
+                self._follow(cursor)
+            case Release(cursor=cursor):
+                if cursor.followed:
+                    cursor.followed = False
+                    services.feeds.release(cursor.channel)
+            case Attach(cursor=cursor):
+                self._hub.attach(cursor, self)
+            case Detach(cursor=cursor):
+                self._hub.detach(cursor.channel, self)
+            case Read(cursor=cursor, after=after, most=most):
+                self._run(self._read(cursor, after, most), f"page-{self.name}")
+            case CatchUp(cursor=cursor):
+                self._run(self._catch_up(cursor), f"catch-up-{self.name}")
+            case Welcomed(resumed=resumed):
+                self._welcomed(resumed=resumed)
+            case Zombie(reason=reason):
+                services.emit(ZombieRefused(node=services.terms.node, reason=reason))
+            case Close(code=code, reason=reason):
+                self.close(code, reason)
+            case _:
+                assert_never(effect)
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # A task ends here: the client must not wait for what will never come.
+            log.error("%s cannot be served", self.name, exc_info=task.exception())
             self.close(INTERNAL_ERROR, "internal error")
 
-    async def _log_start(self, channel: str) -> Position:
-        while True:
-            obey_cancellation()
-            try:
-                return (await self._services.store.read(channel, after=0, most=1)).start
-            except StoreUnavailableError:
-                await self._pause()
+    def _welcomed(self, *, resumed: bool) -> None:
+        self._timer.cancel()
+        now = self._loop.time()
+        self.snapshot_at = now
+        self._beat = Heartbeat(self._services.profile.client_ping, now=now)
+        self._timer = self._loop.call_at(self._beat.deadline, self._tick)
+        if resumed:
+            sources = self.protocol.sources()
+            self._hub.resumes[max(sources, key=[*Source].index) if sources else Source.RING] += 1
+        self._hub.join(self)
 
-    async def _replay(self, item: _Subscription, feed: Feed, position: Position, request: int | None) -> None:
-        """Send everything after `position`, at the client's pace, until the feed itself can take over."""
-        channel, feeds = feed.channel, self._services.feeds
-        assert feed.position is not None
-        history_end = feed.position.seq
-        answered = False
-        while True:
-            obey_cancellation()
-            found = feed.tail(position)
-            attach = found is not None and len(found) <= TAIL_MOST
-            if found is None:
-                try:
-                    page = await self._services.store.read(channel, after=position.seq)
-                    continued = follow(position, page)
-                    if isinstance(continued, Break):
-                        target = await feeds.restart_of(channel, position, continued)
-                        self.send(target)
-                        position = target.position
-                        continue
-                except StoreUnavailableError:
-                    await self._pause()
-                    continue
-                found = continued
-                history_end = history_end if answered else max(history_end, page.top)
-            if not answered:
-                answered = True
-                item.acked = position.seq
-                if request is not None:
-                    missing = max(0, history_end - position.seq)
-                    self.send(Subscribed(id=request, channel=channel, position=position, replay=missing))
-            for entry in found if attach else found[:TAIL_MOST]:
-                self.push(wire_message(channel, entry, replay=entry.seq <= history_end))
-                self._hub.messages_out += 1
-                position = Position(epoch=position.epoch, seq=entry.seq, nonce=entry.nonce)
-            if attach:
-                # Nothing was awaited since the tail was taken: what the feed takes next is delivered by the hub.
-                self._hub.attach(channel, self)
-                return
-            if not found:
-                # The log ends here and the feed has not come that far.
-                feed.doubt(feed.state)
-                await asyncio.shield(feeds.catch_up(feed))
-                if not feeds.connected:
-                    await self._pause()
-            await self._until_roomy()
+    def _follow(self, cursor: Cursor) -> None:
+        feeds = self._services.feeds
+        try:
+            feed = feeds.use(cursor.channel)
+        except StoreUnavailableError as error:
+            self.protocol.refused_channel(cursor, error.message, self._loop.time())
+            return
+        cursor.followed = True
+        if feed.position is not None:
+            self.protocol.followed(cursor, feed, self._loop.time())
+        else:
+            self._run(self._await_feed(cursor), f"follow-{self.name}")
 
-    async def _until_roomy(self) -> None:
-        while not self._outbound.roomy:
-            self._room.clear()
-            await self._room.wait()
+    async def _await_feed(self, cursor: Cursor) -> None:
+        feed = await self._services.feeds.ready(cursor.channel)
+        self.protocol.followed(cursor, feed, self._loop.time())
+        self._carry_out()
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(self._services.profile.reconnect.base_s)
+    async def _read(self, cursor: Cursor, after: int, most: int | None) -> None:
+        store = self._services.store
+        try:
+            page = await store.read(cursor.channel, after=after, most=PAGE_ENTRIES if most is None else most)
+        except StoreUnavailableError as error:
+            log.info("%s: %s", self.name, error)
+            self.protocol.unreadable(cursor, self._loop.time())
+        else:
+            self.protocol.page(cursor, page, self._loop.time())
+        self._carry_out()
+
+    async def _catch_up(self, cursor: Cursor) -> None:
+        """Bring the feed to the end of the log, which a cursor has reached before it."""
+        feeds, feed = self._services.feeds, cursor.feed
+        assert feed is not None
+        feed.doubt(feed.state)
+        await asyncio.wait([feeds.catch_up(feed)])
+        if feed.behind:
+            await asyncio.sleep(CATCH_UP_PAUSE_S)
+        self.protocol.look(cursor, self._loop.time())
+        self._carry_out()
+
+    # What the feeds bring.
+
+    def offer(self, cursor: Cursor, entry: Entry, size: int, now: float) -> bool:
+        """Say whether the next entry of a live cursor is to be pushed."""
+        return self.protocol.offer(cursor, entry, size, now)
+
+    def jumped(self, cursor: Cursor, told: Resync | Rewind) -> None:
+        """Tell the client of a live cursor that the channel goes on elsewhere."""
+        self.protocol.jumped(cursor, told)
+        self._carry_out()
 
     # Time.
 
     def _no_hello(self) -> None:
-        self.close(PROTOCOL_ERROR, "no hello")
+        if self.protocol.phase is Phase.OPENING:
+            self.close(PROTOCOL_ERROR, "no hello")
+
+    def _watch_deadline(self) -> None:
+        """Wake up when the session wants to; too early does no harm."""
+        deadline = self.protocol.deadline
+        if deadline == math.inf:
+            return
+        if self._look_timer is not None:
+            if self._look_timer.when() <= deadline:
+                return
+            self._look_timer.cancel()
+        self._look_timer = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        self.protocol.tick(self._loop.time())
+        self._carry_out()
 
     def _tick(self) -> None:
         if self._closing is not None:
@@ -501,13 +542,3 @@ class ClientConnection:
             case None:
                 pass
         self._timer = self._loop.call_at(self._beat.deadline, self._tick)
-
-
-def _is_base64(frame: Publish) -> bool:
-    if frame.encoding != "base64" or not isinstance(frame.data, str):
-        return False
-    try:
-        base64.b64decode(frame.data, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True

@@ -35,5 +35,14 @@ class Credentials:
 
 
 def message_id(session: str, channel: str, cseq: int) -> str:
-    """Return the id of a message: the same for every repetition, and telling nothing of the session."""
-    return hashlib.blake2s(f"{session} {channel} {cseq}".encode(), digest_size=8).hexdigest()
+    """Return the id of a message: the same for every repetition, and telling nothing of the session.
+
+    What stands before the last `-` is its publisher, as far as this channel is concerned; behind it stands the cseq.
+    """
+    publisher = hashlib.blake2s(f"{session} {channel}".encode(), digest_size=8).hexdigest()
+    return f"{publisher}-{cseq}"
+
+
+def publisher_of(message: str) -> str:
+    """Return the publisher in the id of a message."""
+    return message.rpartition("-")[0]

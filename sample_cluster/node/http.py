@@ -8,7 +8,7 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from sample_cluster.codecs.json import SUBPROTOCOL
+from sample_cluster.codecs import SUBPROTOCOLS
 
 SOCKET_PATH: Final = "/ws"
 HEALTH_PATHS: Final = ("/live", "/health", "/ready", "/metrics")
@@ -32,8 +32,8 @@ def refuse_request(request: Request) -> Response | None:
     if path != SOCKET_PATH:
         return None if path in HEALTH_PATHS else plain(HTTPStatus.NOT_FOUND, f"clients connect to {SOCKET_PATH}\n")
     offered = offered_subprotocols(request)
-    if offered and SUBPROTOCOL not in offered:
-        return plain(HTTPStatus.BAD_REQUEST, f"supported subprotocols: {SUBPROTOCOL}\n")
+    if offered and not set(offered) & set(SUBPROTOCOLS):
+        return plain(HTTPStatus.BAD_REQUEST, f"supported subprotocols: {', '.join(SUBPROTOCOLS)}\n")
     return None
 
 

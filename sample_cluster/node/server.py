@@ -12,19 +12,32 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from sample_cluster.codecs.json import FRAME_MAX, SUBPROTOCOL
+from sample_cluster.codecs import SUBPROTOCOLS, codec_for
+from sample_cluster.codecs.limits import DATA_MAX, FRAME_MAX
+from sample_cluster.config import Profile
 from sample_cluster.core.drain import Drain, Phase
-from sample_cluster.core.messages import GoAwayReason
+from sample_cluster.core.messages import GoAwayReason, Limits, Reconnect, Timings
+from sample_cluster.core.send_window import MESSAGES_MAX
+from sample_cluster.core.session import Terms
 from sample_cluster.membership import REDIS_ERRORS
 from sample_cluster.node.connection import RESTART, ClientConnection, Services
 from sample_cluster.node.credentials import Credentials
 from sample_cluster.node.feed import Feeds
+from sample_cluster.node.fence import FENCED, ClientSocket
 from sample_cluster.node.http import document, metrics, plain, refuse_request
 from sample_cluster.node.hub import Hub, Member
+from sample_cluster.node.sessions import Sessions
 from sample_cluster.node.store import Store
 from sample_cluster.role import Role
 from wsmon.agent.cancellation import obey_cancellation
-from wsmon.protocol.events import DrainAborted, DrainDone, DrainProgress, DrainStarted
+from wsmon.protocol.events import (
+    DrainAborted,
+    DrainDone,
+    DrainProgress,
+    DrainStarted,
+    NodeStateChanged,
+    ZombieRefused,
+)
 from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.states import NodeState
 
@@ -35,6 +48,7 @@ DRAIN_LEAD_S = 0.5
 """From the state `draining` to the first client that is told: checker and gateway hear of it in between."""
 SENT_AWAY_WITHIN_S = 5.0
 FEEDS_SHOWN = 64
+ACK_MS = 1_000
 READ_AHEAD = 8
 """Frames of one client that the library may hold unread."""
 
@@ -52,8 +66,14 @@ class Node:
         self.started_at = time.time()
         self.hub = Hub()
         self._store = Store(role.redis, role.settings.cluster, self._profile, dice)
-        self._feeds = Feeds(self._store, self.hub, self._profile)
+        self._feeds = Feeds(self._store, self.hub, self._profile, dice, role.agent.emit)
+        self.sessions = Sessions(self.id, self._store, self._feeds, self.hub, self._profile)
         self._services: Services | None = None
+        """None until the node has joined, and again from a fence until it has joined anew."""
+        self._accepted: dict[ClientConnection, ClientSocket] = {}
+        """All connections, those that were not welcomed yet included."""
+        self._fences = 0
+        self._fenced = asyncio.Event()
         self._server: Server | None = None
         self._names = itertools.count(1)
         self._drain: Drain | None = None
@@ -67,12 +87,15 @@ class Node:
 
     async def start(self, host: str, port: int) -> str:
         """Listen, and return the address `host:port`. Clients are taken once `join` is through."""
+        for subprotocol in SUBPROTOCOLS:
+            codec_for(subprotocol)  # Imported now: the first client that speaks it must not hold up the others.
         quiet = logging.getLogger(f"{__name__}.handshake")
         quiet.setLevel(logging.CRITICAL)  # Every port scan and every half-open probe would be a traceback.
         self._server = await serve(
             self._handle,
             host,
             port,
+            create_connection=ClientSocket,
             process_request=self._answer,
             select_subprotocol=_select,
             compression=None,
@@ -94,23 +117,52 @@ class Node:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._store.run(), name="appends")
             group.create_task(self._feeds.run(), name="feeds")
+            group.create_task(self.sessions.run(), name="sessions")
 
     async def join(self) -> None:
-        """Wait until Redis knows this node and the cluster's key is known; then take clients."""
-        key = await self._register()
-        self._services = Services(
-            node=self.id,
-            boot=self._role.boot,
-            profile=self._profile,
-            hub=self.hub,
-            feeds=self._feeds,
-            store=self._store,
-            credentials=Credentials(key),
-            emit=self._role.agent.emit,
-        )
-        if self.state is NodeState.JOINING:
-            self._enter(NodeState.ONLINE)
-        log.info("online at %s", self.address)
+        """Take clients once Redis knows this node and the cluster's key is known; again after a fence. Never returns."""
+        while True:
+            obey_cancellation()
+            self._fenced.clear()
+            key = await self._register()
+            if self._fenced.is_set():
+                continue  # What was registered is an earlier life.
+            self._services = Services(
+                terms=terms(self.id, self._role.boot, self._profile),
+                profile=self._profile,
+                hub=self.hub,
+                feeds=self._feeds,
+                store=self._store,
+                sessions=self.sessions,
+                credentials=Credentials(key),
+                emit=self._role.agent.emit,
+            )
+            if self.state is NodeState.JOINING:
+                self._enter(NodeState.ONLINE)
+            log.info("%s at %s as boot %d", self.state, self.address, self._role.boot)
+            await self._fenced.wait()
+
+    def fence(self, stood_s: float) -> None:
+        """End this life of the node, which stood still while its lease ran out, and begin another.
+
+        Does not wait: when it returns, nothing that clients or operators sent meanwhile can have an effect any more.
+        """
+        self._services = None
+        self._fences += 1
+        self._fenced.set()
+        self._role.begin_life()
+        reason = f"stood still for {stood_s:.1f} s, its lease ran out"
+        if self.state is NodeState.ONLINE:
+            self._enter(NodeState.JOINING)
+            self._role.agent.emit(
+                NodeStateChanged(node=self.id, old=NodeState.ONLINE, new=NodeState.JOINING, reason=reason)
+            )
+        else:  # One that joins, drains or left goes on doing so.
+            self._role.agent.emit(ZombieRefused(node=self.id, reason=reason))
+        for connection, socket in [*self._accepted.items()]:
+            socket.deaf = True
+            connection.close(FENCED, "fenced")
+        self.changed.set()
 
     def _enter(self, state: NodeState) -> None:
         self.state = state
@@ -181,7 +233,7 @@ class Node:
         if self._drain is not None:
             self._role.agent.emit(DrainAborted(node=self.id))
         self._drain = self._drain_task = None
-        self._enter(NodeState.ONLINE)
+        self._enter(NodeState.JOINING if self._services is None else NodeState.ONLINE)
         return True
 
     async def drained(self) -> None:
@@ -231,9 +283,16 @@ class Node:
     # Serving.
 
     async def _handle(self, socket: ServerConnection) -> None:
-        assert self._services is not None, "requests are refused until the services are there"
+        assert isinstance(socket, ClientSocket)
+        if self._services is None:  # Fenced between the request and now; until the services are there none gets here.
+            await socket.close(FENCED, "fenced")
+            return
         connection = ClientConnection(f"{self.id}-{next(self._names)}", socket, self._services)
-        await connection.serve()
+        self._accepted[connection] = socket
+        try:
+            await connection.serve()
+        finally:
+            del self._accepted[connection]
 
     def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
         refusal = refuse_request(request)
@@ -267,7 +326,8 @@ class Node:
             ready = self._services is not None and self._feeds.connected and not self.cordoned and not going
             status = "ok" if ready else "unready"
         else:
-            status = str(self.state) if going else "ok"
+            fenced = self._services is None and self._fences > 0
+            status = "fenced" if fenced else str(self.state) if going else "ok"
         code = HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
         return document(code, {**fields, "status": status})
 
@@ -283,6 +343,7 @@ class Node:
                 "wsc_bytes_out_total": ("counter", "Bytes of frames to clients.", hub.bytes_out),
                 "wsc_heartbeats_missed_total": ("counter", "Pings without an answer.", hub.pings_missed),
                 "wsc_redis_connected": ("gauge", "Whether the fan-out stands.", int(self._feeds.connected)),
+                "wsc_fences_total": ("counter", "Lives ended because the lease ran out in a pause.", self._fences),
                 "wsc_loop_lag_seconds": ("gauge", "Worst recent lateness.", self._role.agent.lag_ms / 1_000),
             },
             node=self.id,
@@ -304,9 +365,13 @@ class Node:
             "bytes_in": hub.bytes_in,
             "bytes_out": hub.bytes_out,
             "unacked": sum(connection.unacked for connection in self.connections),
+            "lagging": sum(connection.protocol.lagging for connection in self.connections),
+            "retransmits": hub.retransmits + sum(item.protocol.retransmits for item in self.connections),
+            "resumes": {how: hub.resumes[how] for how in ("ring", "log", "resync", "stale")},
             "heartbeat": {"sent": hub.pings, "missed": hub.pings_missed, "dead": hub.dead},
             "closes": {str(code): count for code, count in sorted(hub.closes.items())},
             "feeds": self._describe_feeds(),
+            "breakers": self._describe_breakers(),
             "redis": {"state": "ok" if self._feeds.connected else "away"},
             "loop_lag_ms": round(role.agent.lag_ms, 1),
             "process": process,
@@ -331,6 +396,13 @@ class Node:
             }
         return state
 
+    def _describe_breakers(self) -> JsonObject:
+        now = asyncio.get_running_loop().time()
+        return {
+            name: {"state": str(breaker.state), "retry_in_s": round(breaker.retry_in_s(now), 1)}
+            for name, breaker in self._store.breakers.items()
+        }
+
     def _describe_feeds(self) -> JsonObject:
         """Return the feeds with most listeners: the state has a bound, the number of channels has not."""
         members = self.hub.channels
@@ -346,5 +418,32 @@ class Node:
 
 
 def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Return ours if the client offers it; one that offers nothing gets JSON without saying so."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+    """Return the first that we speak, too; a client that offers nothing gets JSON without saying so."""
+    return next((name for name in offered if name in SUBPROTOCOLS), None)
+
+
+def terms(node: str, boot: int, profile: Profile) -> Terms:
+    """Return what a node tells its clients."""
+    ping, reconnect = profile.client_ping, profile.reconnect
+    return Terms(
+        node=node,
+        boot=boot,
+        timings=Timings(
+            ping_ms=round(ping.interval_s * 1_000),
+            pong_ms=round(ping.timeout_s * 1_000),
+            misses=ping.failures,
+            resume_ttl_ms=round(profile.resume_ttl_s * 1_000),
+            ack_ms=ACK_MS,
+        ),
+        limits=Limits(max_frame=FRAME_MAX, max_data=DATA_MAX, window=MESSAGES_MAX),
+        reconnect=Reconnect(
+            spread_ms=round(reconnect.spread_s * 1_000),
+            base_ms=round(reconnect.base_s * 1_000),
+            factor=reconnect.factor,
+            cap_ms=round(reconnect.cap_s * 1_000),
+            jitter=reconnect.jitter,
+            stable_ms=round(reconnect.stable_s * 1_000),
+        ),
+        # Half of a client's patience with an attempt.
+        welcome_within_s=profile.connect_timeout_s / 2,
+    )

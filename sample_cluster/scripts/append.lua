@@ -3,13 +3,26 @@
 -- KEYS  1 log (stream), 2 meta (hash epoch, top, nonce), 3 this publisher's last append to this channel ("cseq seq")
 -- ARGV  1 pub/sub channel, 2 cseq, 3 after, 4 id, 5 ts, 6 data, 7 encoding or "-", 8 nonce,
 --       9 epoch to begin with if there is no log, 10 entries kept,
---       11 to 13 seconds that log, meta and dedupe entry live after the last append
+--       11 to 13 seconds that log, meta and dedupe entry live after the last append,
+--       14 command that publishes, 15 to 17 epoch, seq and nonce that the calling node has seen; seq 0: nothing
 --
 -- `after` is the cseq that the same connection sent before this one, 0 if it does not matter: a message must never
 -- overtake an earlier one that was refused, or the earlier one's repetition would pass for a duplicate.
 --
--- Returns {"ok", seq}, {"dup", seq of the first time, 0 when it is not found any more} or {"order", last cseq}.
+-- A log that lacks what the node has seen is not the log that it was (a stale replica was promoted, or everything is
+-- gone). Nothing is written on top of that before the node has put back what is missing.
+--
+-- Returns {"ok", seq}, {"dup", seq of the first time, 0 when it is not found any more}, {"order", last cseq} or
+-- {"fork", top}.
 local SEARCHED = 1024
+
+local meta = redis.call('HMGET', KEYS[2], 'epoch', 'top', 'nonce')
+local epoch, top, prev = meta[1], meta[2], meta[3]
+local seen = tonumber(ARGV[16])
+if seen > 0 and (epoch ~= ARGV[15] or tonumber(top or '0') < seen
+    or (tonumber(top) == seen and prev ~= ARGV[17])) then
+  return {'fork', top or '0'}
+end
 
 local cseq = tonumber(ARGV[2])
 local last, last_seq = 0, '0'
@@ -36,8 +49,6 @@ if last < tonumber(ARGV[3]) then
   return {'order', tostring(last)}
 end
 
-local meta = redis.call('HMGET', KEYS[2], 'epoch', 'top', 'nonce')
-local epoch, top, prev = meta[1], meta[2], meta[3]
 epoch = epoch or ARGV[9]
 if not top then -- The first message of a history: nothing of an older one may stand in its log.
   top, prev = '0', '0'
@@ -50,6 +61,6 @@ redis.call('HSET', KEYS[2], 'epoch', epoch, 'top', seq, 'nonce', ARGV[8])
 redis.call('SET', KEYS[3], ARGV[2] .. ' ' .. seq, 'EX', ARGV[13])
 redis.call('EXPIRE', KEYS[1], ARGV[11])
 redis.call('EXPIRE', KEYS[2], ARGV[12])
-redis.call('PUBLISH', ARGV[1],
+redis.call(ARGV[14], ARGV[1],
   table.concat({epoch, seq, ARGV[8], prev, ARGV[5], ARGV[4], ARGV[7], ARGV[6]}, ' '))
 return {'ok', seq}

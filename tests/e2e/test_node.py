@@ -22,6 +22,7 @@ from sample_cluster.core.messages import (
     Error,
     GoAway,
     Hello,
+    Level,
     Message,
     NodeFrame,
     Ping,
@@ -34,9 +35,10 @@ from sample_cluster.core.messages import (
     Welcome,
 )
 from sample_cluster.membership import connect_redis
-from sample_cluster.node.store import Store
+from sample_cluster.node.store import Appended, Store
+from tests.support.redis_kinds import Servers, free_ports, until
 from tests.support.redis_server import start_redis
-from tests.support.store_contract import check_store
+from tests.support.store_contract import append, check_store
 from wsmon.agent.client import open_admin
 from wsmon.protocol.frames import Actor
 
@@ -46,12 +48,14 @@ ACTOR = Actor(user="tester", host="here")
 RUN = """
 import asyncio, sys
 from sample_cluster.config import TEST
-from sample_cluster.node import run_node
+from sample_cluster.node import NodeLoop, run_node
 from sample_cluster.role import RoleSettings, set_up_logging
 from wsmon.protocol.states import PeerKind
 name, redis, admin = sys.argv[1:]
 set_up_logging(name)
-asyncio.run(run_node(RoleSettings(kind=PeerKind.NODE, id=name, cluster="t", redis=redis, admin=admin, profile=TEST)))
+settings = RoleSettings(kind=PeerKind.NODE, id=name, cluster="t", redis=redis, admin=admin, profile=TEST)
+with asyncio.Runner(loop_factory=NodeLoop) as runner:
+    runner.run(run_node(settings))
 """
 
 
@@ -151,14 +155,45 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
         yield rig
 
 
-async def test_the_append_script_keeps_the_contract_of_the_log(rig: Rig) -> None:
+async def test_the_scripts_keep_the_contract_of_the_log(rig: Rig) -> None:
     store = Store(rig.client, "t", TEST, Random(1))
     task = asyncio.create_task(store.run())
     await check_store(store)
     await rig.client.script_flush()  # As after a restart of the server.
-    await rig.client.delete("wsc:t:c:{c}:meta", "wsc:t:c:{c}:log", "wsc:t:c:{c}:dedupe:s", "wsc:t:c:{c}:dedupe:other")
+    await rig.client.flushall()
     await check_store(store)
     task.cancel()
+
+
+async def test_a_safe_message_is_confirmed_by_the_replica_as_long_as_there_is_one(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory, servers = tmp_path_factory.mktemp("r"), Servers()
+    primary, replica = free_ports(2)
+    servers.ports = {"primary": primary, "replica": replica}
+    client = connect_redis(f"redis://127.0.0.1:{primary}")
+    store = Store(client, "t", TEST, Random(1))
+    task = asyncio.create_task(store.run())
+    try:
+        servers.start("primary", directory, {"port": str(primary), "repl-diskless-sync-delay": "0"})
+        servers.start("replica", directory, {"port": str(replica), "replicaof": f"127.0.0.1 {primary}"})
+
+        async def replicates() -> bool:
+            role = await servers.ask("replica", "ROLE")
+            return bool(role[3] == "connected")
+
+        await until(replicates)
+        assert await append(store, 1, level=Level.SAFE) == Appended(1, dup=False, replicas=1)
+        key = store.fan_out("c")
+        assert await servers.ask("replica", "HGET", f"{key}:meta", "top") == "1", "it is there when we are told so"
+        assert await append(store, 1, level=Level.SAFE) == Appended(1, dup=True, replicas=1)
+        assert await append(store, 2) == Appended(2, dup=False, replicas=None)
+        servers.kill("replica")
+        assert await append(store, 3, level=Level.SAFE) == Appended(3, dup=False, replicas=0)
+    finally:
+        task.cancel()
+        await client.aclose()
+        servers.end()
 
 
 async def test_plain_http_on_the_clients_port(rig: Rig) -> None:
@@ -246,7 +281,7 @@ async def test_sigterm_drains_and_ends_the_process(rig: Rig) -> None:
     rig.nodes["n1"].send_signal(signal.SIGTERM)
     (away,) = await client.until(GoAway)
     assert isinstance(away, GoAway)
-    assert (away.reason, away.handover) == ("drain", False)
+    assert (away.reason, away.handover) == ("drain", True)
     await client.connection.close(1000)
     assert await asyncio.wait_for(rig.nodes["n1"].wait(), 5) == 0
     assert await rig.client.get("wsc:{t}:node:n1") is None

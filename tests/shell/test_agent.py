@@ -184,6 +184,59 @@ async def test_a_peer_that_says_nothing_is_given_up() -> None:
     silent.close()
 
 
+async def test_another_life_greets_its_watchers_anew(node: Node) -> None:
+    node.agent.publish({"state": "online"})
+    node.agent.emit(DrainStarted(node="n1"))
+    first: list[WatchInput] = []
+    watcher = await watch(first)
+    await asyncio.sleep(0.5)
+    node.agent.reboot(8)
+    node.agent.emit(DrainStarted(node="n1", total=2))  # Under the new boot: not for those who watch the old one.
+    assert node.agent.watchers == 0
+    assert await watcher.closed() is None
+    await watcher.close()
+    second: list[WatchInput] = []
+    async with await watch(second) as client:
+        assert client.hello.boot == 8
+        await asyncio.sleep(0.1)  # Events are for those who have subscribed.
+        node.agent.publish({"state": "joining"})
+        node.agent.emit(DrainStarted(node="n1", total=3))
+        await asyncio.sleep(0.5)
+        assert client.state == {"state": "joining"}
+    assert not any(isinstance(item, EventFrame) for item in first)
+    assert [(item.boot, item.rev) for item in second if isinstance(item, StateChanged)] == [(8, 0), (8, 1)]
+    assert [(item.boot, item.seq) for item in second if isinstance(item, EventFrame)] == [(8, 2)]
+    assert [(item.boot, item.seq) for item in node.journal] == [(7, 1), (8, 1), (8, 2)]
+
+
+async def test_what_was_sent_to_an_earlier_life_is_not_done_by_the_next(node: Node) -> None:
+    client = await watch()
+    asked = asyncio.ensure_future(client.command("drain", {}, actor=ACTOR))
+    await asyncio.sleep(0)  # Sent, and not read yet.
+    node.agent.reboot(8)
+    with pytest.raises(UnreachableError):
+        await asked
+    assert (node.drained, node.journal) == (0, [])
+    await client.close()
+
+
+async def test_a_watcher_that_does_not_even_take_the_close_is_cut(node: Node) -> None:
+    client = await watch()
+    client._connection.transport.pause_reading()
+    before = asyncio.get_running_loop().time()
+    node.agent.reboot(8)
+    while node.agent._putting_out:  # noqa: ASYNC110  # Time jumps.
+        await asyncio.sleep(0.1)
+    assert asyncio.get_running_loop().time() - before < 2.5
+    client._connection.transport.abort()
+    await client.closed()
+
+
+def test_a_boot_never_goes_back() -> None:
+    with pytest.raises(AssertionError):
+        Node().agent.reboot(7)
+
+
 @pytest.mark.parametrize("url", ["http://x:1/", "ws://example.org:1/admin", "ws+unix:relative", "ws://127.0.0.1/", "x"])
 async def test_addresses_that_are_not_admin_sockets_are_refused(url: str) -> None:
     with pytest.raises(UsageError):

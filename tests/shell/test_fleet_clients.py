@@ -22,7 +22,7 @@ from wsmon.protocol.states import PeerKind
 class Running:
     """A fleet that runs, and what it told."""
 
-    def __init__(self, *, clients: int, rate: float, url: str) -> None:
+    def __init__(self, *, clients: int, rate: float, url: str, protobuf_share: float = 0.25) -> None:
         settings = RoleSettings(
             kind=PeerKind.FLEET,
             id="fleet",
@@ -34,7 +34,7 @@ class Running:
         self.role = Role(settings, connect_redis(settings.redis), 1)
         self.events: list[EventFrame] = []
         self.role.agent.journal = self.events.append
-        self.fleet = Fleet(self.role, gateway=url, clients=clients, rate=rate, seed=1)
+        self.fleet = Fleet(self.role, gateway=url, clients=clients, rate=rate, seed=1, protobuf_share=protobuf_share)
         self.task = asyncio.get_running_loop().create_task(self.fleet.serve())
 
     @property
@@ -66,9 +66,11 @@ class Running:
 
 
 @asynccontextmanager
-async def fleet_of(node: FakeNode, clients: int, *, rate: float = 20) -> AsyncIterator[Running]:
+async def fleet_of(
+    node: FakeNode, clients: int, *, rate: float = 20, protobuf_share: float = 0.25
+) -> AsyncIterator[Running]:
     """Yield a fleet whose clients are connected, and end it."""
-    running = Running(clients=clients, rate=rate, url=node.url)
+    running = Running(clients=clients, rate=rate, url=node.url, protobuf_share=protobuf_share)
     await eventually(lambda: running.state.get("connected") == clients)
     try:
         yield running
@@ -145,7 +147,103 @@ async def test_a_killed_node_shows_in_state_and_events_and_costs_no_message() ->
             assert len(back) == 6
             assert {event.fields["node"] for event in back} == {"n2"}
             assert any(event.fields["how"] == "log" for event in back)
+            assert state["audit"]["replayed"] == sum(int(str(event.fields["replayed"])) for event in back) > 0
             assert any(event.fields["how"] == "live" for event in back)
+
+
+@pytest.mark.parametrize(("share", "speakers"), [(0.25, 15), (0.0, 0), (1.0, 60), (0.1, 6)])
+async def test_a_share_of_the_clients_speaks_protobuf_and_everybody_hears_everybody(
+    share: float, speakers: int
+) -> None:
+    async with FakeNode() as node, fleet_of(node, 60, protobuf_share=share) as running:
+        await asyncio.sleep(5)
+        spoken = [str(session.connection.subprotocol) for session in node.sessions]
+        assert (spoken.count("wsc.v1.pb"), spoken.count("wsc.v1.json")) == (speakers, 60 - speakers)
+        assert running.state["protobuf"] == speakers
+        audit = running.state["audit"]
+        assert audit["delivered"] >= 20 * (audit["published"] - 20) > 0
+        assert (audit["lost"], audit["duplicated"]) == (0, 0)
+
+
+async def test_clients_that_are_handed_over_are_neither_lost_nor_away() -> None:
+    log = FakeLog()
+    async with FakeNode(log) as node, fleet_of(node, 6, rate=0) as running:
+        await running.perform("rate", messages_per_s=20)
+        await asyncio.sleep(3)
+        await node.stop_listening()
+        node.go_away(retry_ms=500)
+        await asyncio.sleep(2)
+        assert running.state["connected"] == 6  # Nobody takes them yet: they stay.
+        async with FakeNode(log, name="n2"):
+            await eventually(lambda: len(running.kinds("resumed")) == 6)
+            await publish_for(running, 12)
+            state = running.state
+            assert state["handovers"] == 6
+            assert "resume_ms" not in state
+            assert state["clients_state"]["c001"] == {"state": "connected", "node": "n2"}
+            assert [state["audit"][name] for name in ("lost", "duplicated", "inverted", "overdue")] == [0, 0, 0, 0]
+            assert state["audit"]["delivered"] == 2 * state["audit"]["published"]
+            assert set(running.of("c001")) == {"reconnect_scheduled", "resumed"}
+            assert {(event.fields["how"], event.fields["ms"]) for event in running.kinds("resumed")} == {
+                ("handover", 0.0)
+            }
+        assert node.codes() == [1000] * 6
+
+
+async def publish_for(running: Running, seconds: float, *, rate: float = 40) -> None:
+    """Publish for a while, and wait until all is handed out."""
+    await running.perform("rate", messages_per_s=rate)
+    await asyncio.sleep(seconds)
+    await running.perform("rate", messages_per_s=0)
+    await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_what_a_fork_took_back_and_somebody_wrote_again_is_no_loss_and_comes_once(*, away: bool) -> None:
+    async with FakeNode() as node, fleet_of(node, 6, rate=0) as running:
+        await publish_for(running, 3)
+        log, room = node.log, "room.1"
+        if away:
+            await node.kill()
+        void = log.fork(room, len(log.entries[room]) - 5, tell=not away)
+        if away:
+            await node.start()
+            await eventually(lambda: len(running.kinds("resumed")) == 6)
+        log.append(room, "a stranger's")
+        log.restore(*void)
+        await publish_for(running, 3)
+        await asyncio.sleep(12)
+        audit = running.state["audit"]
+        names = ("lost", "duplicated", "inverted", "never_acked", "overdue")
+        assert {name: audit[name] for name in names} == dict.fromkeys(names, 0)
+        assert (audit["rewound"], audit["resyncs"]) == ((0, 2) if away else (2, 0))
+        assert audit["rewritten"] == 10
+        assert audit["delivered"] == 2 * (audit["published"] + 1)
+        how = [event.fields["how"] for event in running.kinds("resumed")]
+        assert how.count("resync") == (2 if away else 0)
+
+
+async def test_an_answered_message_that_a_subscriber_never_got_is_lost_unless_it_is_written_again() -> None:
+    async with FakeNode() as node, fleet_of(node, 3, rate=0) as running:
+        log, room = node.log, "room.1"
+        await publish_for(running, 2)
+        follower = next(session for session in log.followers if room in session.channels)
+        follower.channels.discard(room)  # Its feed is deaf.
+        await publish_for(running, 0.5)
+        follower.channels.add(room)
+        missed = running.state["audit"]["published"] - running.state["audit"]["delivered"]
+        assert missed > 3
+        keep = len(log.entries[room]) - missed
+        void = log.fork(room, keep)
+        await asyncio.sleep(5)
+        assert running.state["audit"]["lost"] == 0
+        await asyncio.sleep(10)
+        assert running.state["audit"]["lost"] == missed
+        log.restore(*void)
+        await asyncio.sleep(1)
+        audit = running.state["audit"]
+        assert (audit["lost"], audit["duplicated"], audit["rewound"]) == (0, 0, 1)
+        assert audit["delivered"] == audit["published"]
 
 
 async def test_clients_that_were_never_connected_are_connecting_and_say_nothing() -> None:

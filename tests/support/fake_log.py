@@ -1,51 +1,56 @@
-"""A message log in memory with the behaviour of the real one: for nodes on virtual time."""
+"""A server in memory with the behaviour of the real one: for nodes on virtual time."""
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Iterable
 from random import Random
 from typing import Any, cast
 
-import redis.asyncio
 import redis.exceptions
 
 from sample_cluster.config import Profile
 from sample_cluster.core.feed import Entry, Page
 from sample_cluster.core.messages import Position
 from sample_cluster.errors import StoreUnavailableError
-from sample_cluster.node.store import OUT_OF_ORDER, UNAVAILABLE, Append, Appended, AppendOutcome, Store
+from sample_cluster.node import feed as feed_module
+from sample_cluster.node.store import Store
+from sample_cluster.redis_link import Call, FanOut, FanOutNews, Heard, Ponged, RedisClient, Subscribed
+from tests.support.model_redis import Keyspace, ModelRedis
 
 
-class FakePubSub:
+class FakeFanOut(FanOut):
     """One subscription connection."""
 
     def __init__(self, server: "FakeServer") -> None:
         self._server = server
-        self.replies: asyncio.Queue[Any] = asyncio.Queue()
+        self._news: asyncio.Queue[FanOutNews | Exception] = asyncio.Queue()
         self.names: set[str] = set()
 
     async def connect(self) -> None:
         self._server.check()
         self._server.subscribers.append(self)
 
-    async def subscribe(self, *names: str) -> None:
+    async def subscribe(self, *channels: str) -> None:
         self._server.check()
-        self.names.update(names)
-        for name in names:
-            self.replies.put_nowait(["subscribe", name, len(self.names)])
+        self.names.update(channels)
+        for name in channels:
+            self._news.put_nowait(Subscribed(name))
 
-    async def unsubscribe(self, *names: str) -> None:
-        self.names.difference_update(names)
+    async def unsubscribe(self, *channels: str) -> None:
+        self.names.difference_update(channels)
 
-    async def ping(self, text: str) -> None:
+    async def ping(self, token: str) -> None:
         self._server.check()
         if not self._server.frozen:
-            self.replies.put_nowait(["pong", text] if self.names else text)
+            self._news.put_nowait(Ponged(token))
 
-    async def parse_response(self, *, block: bool) -> Any:
-        reply = await self.replies.get()
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+    async def next(self) -> FanOutNews:
+        news = await self._news.get()
+        if isinstance(news, Exception):
+            raise news
+        return news
+
+    def tell(self, news: FanOutNews | Exception) -> None:
+        self._news.put_nowait(news)
 
     async def aclose(self) -> None:
         if self in self._server.subscribers:
@@ -56,10 +61,8 @@ class FakeServer:
     """What stands in Redis, shared by all nodes of a test."""
 
     def __init__(self) -> None:
-        self.logs: dict[str, list[Entry]] = defaultdict(list)
-        self.tops: dict[str, Position] = {}
-        self.published: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-        self.subscribers: list[FakePubSub] = []
+        self.model = ModelRedis(self._publish)
+        self.subscribers: list[FakeFanOut] = []
         self.epoch = "0000000a"
         self.down = False
         self.frozen = False
@@ -75,76 +78,79 @@ class FakeServer:
         """Cut everybody off until `down` is taken back."""
         self.down = True
         for subscriber in self.subscribers:
-            subscriber.replies.put_nowait(redis.exceptions.ConnectionError("reset"))
+            subscriber.tell(redis.exceptions.ConnectionError("reset"))
 
-    def pubsub(self) -> FakePubSub:
-        return FakePubSub(self)
-
-    def end(self, channel: str) -> Position:
-        return self.tops.setdefault(channel, Position(epoch=self.epoch, seq=0, nonce=0))
-
-    def append(self, request: Append, name: str) -> AppendOutcome:
-        """Do what append.lua does."""
-        known = self.published[request.session, request.channel]
-        last = max(known, default=0)
-        if request.cseq <= last:
-            return Appended(known.get(request.cseq, 0), dup=True)
-        if last < request.after:
-            return OUT_OF_ORDER
-        end = self.end(request.channel)
-        entry = Entry(
-            seq=end.seq + 1,
-            nonce=self.dice.getrandbits(32),
-            prev=end.nonce,
-            id=request.id,
-            ts=request.ts,
-            data=request.data,
-            encoding=request.encoding,
-        )
-        self.logs[request.channel].append(entry)
-        self.tops[request.channel] = Position(epoch=end.epoch, seq=entry.seq, nonce=entry.nonce)
-        known[request.cseq] = entry.seq
-        text = f"{end.epoch} {entry.seq} {entry.nonce} {entry.prev} {entry.ts} {entry.id} - {entry.data}"
+    def _publish(self, name: str, text: str) -> None:
         for subscriber in self.subscribers:
             if name in subscriber.names and self.dice.random() >= self.drop:
-                subscriber.replies.put_nowait(["message", name, text])
-        return Appended(entry.seq, dup=False)
+                subscriber.tell(Heard(name, text))
 
-    def begin_again(self, channel: str) -> None:
-        """Lose a channel's history."""
+    def log(self, channel: str) -> tuple[Entry, ...]:
+        """Return a channel's log."""
+        return self.model.page(key_of(channel), epoch=self.epoch, after=0, most=100_000).entries
+
+    def begin_again(self) -> None:
+        """Lose everything."""
         self.epoch = "0000000b"
-        self.logs[channel].clear()
-        self.tops.pop(channel, None)
+        self.model.keys = Keyspace()
+
+    def promote(self, replica: Keyspace) -> None:
+        """Go on with what a replica had."""
+        self.model.keys = replica
+
+
+def key_of(channel: str) -> str:
+    return f"wsc:test:c:{{{channel}}}"
 
 
 class FakeStore(Store):
     """A node's road to the fake server; every call takes a moment."""
 
     def __init__(self, server: FakeServer, profile: Profile) -> None:
-        super().__init__(cast("redis.asyncio.Redis", server), "test", profile, Random(0))
+        super().__init__(cast("RedisClient", server), "test", profile, Random(0))
         self._server = server
+
+    def _epoch(self) -> str:
+        return self._server.epoch
 
     async def session_key(self) -> bytes:
         return b"key"
 
     async def read(self, channel: str, *, after: int, most: int = 256) -> Page:
-        self._check()
-        end, entries = self._server.end(channel), self._server.logs[channel]
-        found = tuple(entry for entry in entries if entry.seq > after)[:most]
-        await asyncio.sleep(0.001)  # What is written meanwhile is not in the answer.
-        return Page(epoch=end.epoch, top=end.seq, nonce=end.nonce, entries=found)
+        return await self._read(channel, after, most)
 
-    async def ends(self, channels: Any) -> dict[str, Position]:
+    async def recent(self, channel: str, *, most: int) -> Page:
+        return await self._read(channel, None, most)
+
+    async def _read(self, channel: str, after: int | None, most: int) -> Page:
+        self._check()
+        page = self._server.model.page(key_of(channel), epoch=self._server.epoch, after=after, most=most)
+        await asyncio.sleep(0.001)  # What is written meanwhile is not in the answer.
+        return page
+
+    async def ends(self, channels: Iterable[str]) -> dict[str, Position]:
         self._check()
         await asyncio.sleep(0.001)
-        return {channel: self._server.end(channel) for channel in channels}
+        model, epoch = self._server.model, self._server.epoch
+        return {channel: model.page(key_of(channel), epoch=epoch, after=0, most=0).end for channel in channels}
 
-    async def _append(self, batch: list[Append]) -> list[AppendOutcome]:
+    async def tell(self, node: str, text: str) -> None:
+        self._server._publish(self.mailbox(node), text)
+
+    async def _run(self, calls: list[Call]) -> list[Any]:
         await asyncio.sleep(0.001)
         if self._server.down:
-            return [UNAVAILABLE] * len(batch)
-        return [self._server.append(request, self.fan_out(request.channel)) for request in batch]
+            return [redis.exceptions.ConnectionError("refused")] * len(calls)
+        return [self._server.model.run(call) for call in calls]
+
+    async def _replicas(self, channel: str) -> int:
+        return 0  # Nobody copies what stands in memory.
 
     def _check(self) -> None:
         if self._server.down:
             raise StoreUnavailableError("refused")
+
+
+def install(monkeypatch: Any) -> None:
+    """Let feeds subscribe to the fake server."""
+    monkeypatch.setattr(feed_module, "open_fan_out", FakeFanOut)

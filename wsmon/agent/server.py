@@ -13,7 +13,7 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from ssl import SSLContext
@@ -49,6 +49,9 @@ INBOUND_MAX = 64 * 1024
 REQUESTS_AT_ONCE = 32
 RESULTS_KEPT = 1_024
 LAG_PROBE_S = 0.25
+SERVICE_RESTART = 1012
+CLOSE_WITHIN_S = 1.0
+"""A watcher that does not take our close for this long is cut."""
 
 Operation = Callable[[Command], Awaitable[ReadOnlyJson | None]]
 """Carries out a command and returns its effect; raises OperationRefusedError to refuse it."""
@@ -108,6 +111,7 @@ class AdminServer:
         self._operations: dict[str, _Operation] = {}
         self._answers: dict[str, Answer] = {}
         self._watchers: set[_Watcher] = set()
+        self._putting_out: set[asyncio.Task[None]] = set()
         self._servers: list[Server] = []
         self._paths: list[Path] = []
         self._results: OrderedDict[str, asyncio.Future[Result]] = OrderedDict()
@@ -166,6 +170,25 @@ class AdminServer:
         if self.journal is not None:
             self.journal(event)
         return event
+
+    def reboot(self, boot: int) -> None:
+        """Serve from now on as if this process had just been started, as `boot`; `publish` the state afterwards.
+
+        Revisions and events count anew, and every watcher is put out, to come back and be greeted by the new life.
+        What it sent and we have not read yet is thrown away. A command that is being carried out goes on if it has an
+        idempotency key, and its answer is kept under that.
+        """
+        assert boot > self.identity.boot, "a later life has a higher boot"
+        self.identity = replace(self.identity, boot=boot)
+        self._log = StateLog(boot=boot)
+        self._seq = 0
+        over, self._watchers = self._watchers, set()
+        for watcher in over:
+            watcher.over = True
+            watcher.writer.cancel()
+            task = asyncio.get_running_loop().create_task(_put_out(watcher.connection), name="admin-put-out")
+            self._putting_out.add(task)
+            task.add_done_callback(self._putting_out.discard)
 
     async def serve(self, url: str, *, tokens: Tokens | None = None, tls: SSLContext | None = None) -> str:
         """Listen at `url` and return the URL under which the socket can be reached (port 0 is filled in).
@@ -254,9 +277,9 @@ class AdminServer:
             profile=self.identity.profile,
             zone=self.identity.zone,
         )
-        watcher = _Watcher(ServedSession(hello, self._log, now=loop.time()))
+        watcher = _Watcher(connection, ServedSession(hello, self._log, now=loop.time()))
         self._watchers.add(watcher)
-        writer = loop.create_task(self._write(connection, watcher), name="admin-write")
+        watcher.writer = loop.create_task(self._write(connection, watcher), name="admin-write")
         try:
             await self._read(connection, watcher)
         except ConnectionClosed:
@@ -266,13 +289,15 @@ class AdminServer:
             await connection.close(1002, str(error)[:120])
         finally:
             self._watchers.discard(watcher)
-            writer.cancel()
+            watcher.writer.cancel()
             for task in watcher.requests:
                 task.cancel()
 
     async def _read(self, connection: ServerConnection, watcher: "_Watcher") -> None:
         loop = asyncio.get_running_loop()
         async for text in connection:
+            if watcher.over:
+                continue  # Meant for an earlier life. Read all the same: the watcher's close comes after it.
             request = watcher.session.receive(text, now=loop.time())
             watcher.wake.set()
             if request is None:
@@ -367,10 +392,23 @@ class AdminServer:
 class _Watcher:
     """What belongs to one connection."""
 
-    def __init__(self, session: ServedSession) -> None:
+    writer: asyncio.Task[None]
+
+    def __init__(self, connection: ServerConnection, session: ServedSession) -> None:
+        self.connection = connection
         self.session = session
+        self.over = False
+        """Whether it watches a life of the process that is over."""
         self.wake = asyncio.Event()
         self.requests: set[asyncio.Task[None]] = set()
+
+
+async def _put_out(connection: ServerConnection) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN_S):
+            await connection.close(SERVICE_RESTART, "another life begins")
+    except TimeoutError:
+        connection.transport.abort()
 
 
 def _actor_object(command: Command) -> JsonObject:
