@@ -72,7 +72,7 @@ from sample_cluster.core.messages import (
 from sample_cluster.core.messages import Reconnect as ReconnectNumbers
 from sample_cluster.core.outbox import Outbox
 from sample_cluster.core.reconnect import TAKEN_OVER, Phase, Reconnect, Return, Route
-from sample_cluster.core.subscription import Subscription, Verdict
+from sample_cluster.core.subscription import State, Subscription, Verdict
 from sample_cluster.errors import LocalProtocolError, PublishRefusedError, RemoteProtocolError
 from wsmon.protocol.frames import Json
 
@@ -645,7 +645,11 @@ class Client:
 
     def _subscribed(self, link: Link, answer: Subscribed) -> None:
         subscription = self._subscriptions.get(answer.channel)
-        if subscription is None or not subscription.subscribed(answer):
+        if subscription is None:
+            return
+        if not subscription.subscribed(answer):
+            if subscription.state is State.IDLE:
+                self._ask(link, answer.channel)
             return
         if link.back is not None:
             link.back.answered(asyncio.get_running_loop().time())

@@ -266,6 +266,7 @@ class Feed:
     def restart(self, position: Position) -> None:
         """Go on at `position`; what came before is forgotten. One more page is needed, for what was heard meanwhile."""
         self._ring.clear()
+        self._void.clear()
         self.position = position
         self._heard = position.seq
         self.doubt(FeedState.SYNCING)

@@ -56,7 +56,9 @@ def plan_repair(ours: Position, ring: Sequence[Entry], log: Page, dice: Random) 
     written = {entry.id for entry in log.entries}
     if ring and log.top < ring[0].seq - 1:
         # What lies between is gone, and others may have written there: under the old numbers ours would hide that.
-        anew = [entry for entry in ring if entry.id not in written]
+        # What is older than all that can be seen of the log may have been written again and trimmed since.
+        oldest = log.entries[0].ts if log.entries and log.entries[0].seq > 1 else 0
+        anew = [entry for entry in ring if entry.id not in written and entry.ts >= oldest]
         return Repair(end=log.end, epoch=log.epoch, entries=_renumbered(anew, log, dice), to=None, last_resort=True)
     shared = _shared(ours.epoch, nonces, log)
     if shared is None or shared.seq == ours.seq:

@@ -674,7 +674,10 @@ class Session:
             return
         cursor.source = Source.RESYNC
         self._jump(cursor, told)
-        self._pump(cursor, now)
+        if cursor.feed is not None and cursor.feed.void_after(told.position) is not None:
+            self._effects.append(CatchUp(cursor))  # The log has what the feed holds for void: the feed is behind.
+        else:
+            self._pump(cursor, now)
 
     @staticmethod
     def _resync(cursor: Cursor, why: Break, page: Page, position: Position) -> Resync:

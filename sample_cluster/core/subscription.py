@@ -61,7 +61,7 @@ class Verdict(StrEnum):
 class Subscription:
     """One channel of one client. `ask` and send that, or offer `resumable` in a `resume`; hand in what comes."""
 
-    __slots__ = ("_any_next", "_rounds", "_seen", "_since", "_start", "asked", "channel", "position", "state")
+    __slots__ = ("_any_next", "_moved", "_rounds", "_seen", "_since", "_start", "asked", "channel", "position", "state")
 
     def __init__(self, channel: str, start: Position | Literal["now", "start"] = "now") -> None:
         self.channel = channel
@@ -72,6 +72,8 @@ class Subscription:
         """Number of the request that is not answered yet."""
         self.state = State.IDLE
         self._any_next = False
+        self._moved = False
+        """Whether a jump came since the last request: an answer to an earlier cursor of the node."""
         self._rounds = 0
         self._since = start.seq if isinstance(start, Position) else 0
         """Everything after this number, up to the position, was handed out."""
@@ -95,7 +97,7 @@ class Subscription:
         """Return the request, number `request`, that continues from the own position."""
         if self._any_next:
             self.position, self._any_next = None, False
-        self.asked, self.state = request, State.ASKED
+        self.asked, self.state, self._moved = request, State.ASKED, False
         return Subscribe(id=request, channel=self.channel, start=self.position or self._start)
 
     def welcomed(self, *, offered: bool, resumed: bool, fresh: bool) -> bool:
@@ -112,10 +114,18 @@ class Subscription:
         return True
 
     def subscribed(self, answer: Subscribed) -> bool:
-        """Take the node's answer; return whether it was the one to the last request."""
+        """Take the node's answer; return whether the channel goes on by it.
+
+        It does not if it answers an earlier request. If a jump of an earlier cursor of the node came in between and the
+        node goes on elsewhere than we, the state is idle again: ask once more.
+        """
         if self.asked is None or answer.id != self.asked:
             return False
-        self.state, self.asked = State.LIVE, None
+        self.asked = None
+        if self._moved and answer.position != self.position:
+            self.state = State.IDLE
+            return False
+        self.state = State.LIVE
         if self.position is None:
             self.position, self._since = answer.position, answer.position.seq
             # What is kept may begin anywhere: its first message is taken as it comes.
@@ -162,7 +172,7 @@ class Subscription:
                 return 0  # During a hand-over we may have come further by the old connection.
             # Also after a trim: nobody can tell whether the log forked before.
             self._seen.forked(None)
-        self.position, self._since, self._any_next = there, there.seq, False
+        self.position, self._since, self._any_next, self._moved = there, there.seq, False, True
         return max(0, lost)
 
     def rewind(self, told: Rewind) -> int:
@@ -180,7 +190,7 @@ class Subscription:
         handed_out = here.seq - max(there.seq if same_log else 0, self._since)
         self._seen.forked(handed_out if same_log else None)
         self._since = min(self._since, there.seq) if same_log else there.seq
-        self.position, self._any_next, self._rounds = there, False, 0
+        self.position, self._any_next, self._moved, self._rounds = there, False, True, 0
         return handed_out
 
 

@@ -46,7 +46,7 @@ if cseq < last then
   return {'dup', '0'}
 end
 if last < tonumber(ARGV[3]) then
-  return {'order', tostring(last)}
+  return {'order', string.format('%.0f', last)}
 end
 
 epoch = epoch or ARGV[9]

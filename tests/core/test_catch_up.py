@@ -140,7 +140,7 @@ def test_a_log_that_lacks_our_newest_entries_gets_them_back_and_nobody_is_told()
     work = Work(doubtful(log, known=6))
     assert work.send() == ReadAfter(9, PAGE_ENTRIES)
     assert work.send(page(log[:7], after=9)) == ReadAfter(2, REPAIR_ENTRIES)
-    assert work.feed.state is FeedState.FORKED
+    assert work.feed.state == "forked"
     step = work.send(page(log[:7], after=2))
     assert isinstance(step, Restore)
     assert (step.repair.entries, step.repair.to) == (log[7:], None)
@@ -262,10 +262,8 @@ def test_a_ring_that_a_log_has_lost_sight_of_is_written_again_when_nobody_else_h
     for _ in range(FORK_LOOKS):
         work.send()
         work.send(page(log, after=20))
-        step = work.send(page(log, after=16))
-        if isinstance(step, ReadRecent):
-            step = work.send(recent(log, most=REPAIR_ENTRIES))
-        assert step == Pause(FORK_PAUSE_S)
+        assert work.send(page(log, after=16)) == ReadRecent(REPAIR_ENTRIES)
+        assert work.send(recent(log, most=REPAIR_ENTRIES)) == Pause(FORK_PAUSE_S)
     work.send()
     work.send(page(log, after=20))
     assert work.send(page(log, after=16)) == ReadRecent(REPAIR_ENTRIES)
@@ -281,12 +279,33 @@ def test_a_ring_that_a_log_has_lost_sight_of_is_written_again_when_nobody_else_h
     assert work.send(page(new, after=5)) == Took(new[5:])
 
 
+@pytest.mark.parametrize(("top", "sight"), [(15, False), (16, False), (17, True), (18, True)])
+def test_a_log_that_reaches_the_ring_is_in_sight(top: int, sight: bool) -> None:
+    work = Work(doubtful(history(20), known=3))
+    log = history(top, salt=1)
+    work.send()
+    work.send(page(log, after=20))
+    step = work.send(page(log, after=16))
+    assert step == (Pause(FORK_PAUSE_S) if sight else ReadRecent(REPAIR_ENTRIES))
+
+
+def test_a_feed_that_went_on_while_its_last_resort_was_looked_for_has_no_need_of_it() -> None:
+    ours = history(20)
+    work = Work(doubtful(ours, known=3))
+    work.send()
+    work.send(page(ours[:5], after=20))
+    assert work.send(page(ours[:5], after=16)) == ReadRecent(REPAIR_ENTRIES)
+    work.feed.restart(at(ours, 4))
+    assert work.send(recent(ours[:5], most=REPAIR_ENTRIES)) == ReadAfter(4, PAGE_ENTRIES)
+
+
 @pytest.mark.parametrize("answer", [None, (), (1,)])
 def test_a_last_resort_needs_to_know_what_the_log_has(answer: tuple[int, ...] | None) -> None:
     """No page, a page that has some of it, and a page that has nothing of it."""
     ours = history(20)
     log = (*ours[:5], *(replace(ours[16 + number], seq=6, prev=ours[4].nonce, nonce=5) for number in answer or ()))
     work = Work(doubtful(ours, known=3))
+    step: Step | None = None
     for _ in range(FORK_LOOKS + 1):
         work.send()
         work.send(page(log, after=20))

@@ -26,7 +26,7 @@ from tests.support.history import EPOCH, OTHER_EPOCH, at, history, live_feed, pa
 def test_a_feed_begins_at_the_end_of_the_log_and_knows_what_stands_before_it() -> None:
     log = history(9)
     feed = Feed("c")
-    assert (feed.behind, feed.position, feed.ask()) == (True, None, 0)
+    assert (feed.state, feed.behind, feed.position, feed.ask()) == (FeedState.SUBSCRIBING, True, None, 0)
     feed.begin(recent(log, most=4))
     assert feed.position == at(log, 9)
     assert (feed.behind, feed.state) == (True, FeedState.SYNCING), "one more page tells what came meanwhile"
@@ -112,6 +112,16 @@ def test_what_is_heard_while_a_page_is_read_asks_for_another_page() -> None:
     assert read(feed, log) == [*log[6:8]]
 
 
+def test_what_is_heard_while_a_page_is_read_and_stands_in_it_asks_for_no_other_one() -> None:
+    log = history(8)
+    feed = live_feed(log[:4])
+    feed.heard(EPOCH, log[5])
+    after = feed.ask()
+    feed.heard(EPOCH, log[7])
+    assert feed.read(page(log, after=after)) == log[4:]
+    assert (feed.behind, feed.state) == (False, FeedState.LIVE)
+
+
 def test_a_page_that_does_not_reach_the_end_asks_for_another_one() -> None:
     log = history(8)
     feed = live_feed(log[:2])
@@ -153,7 +163,7 @@ def test_a_doubt_is_not_settled_by_what_an_older_page_brings() -> None:
     assert read(feed, log) == [log[7]]
 
 
-@pytest.mark.parametrize("rumour", [(EPOCH, 3), (EPOCH, 5), (OTHER_EPOCH, 1), (OTHER_EPOCH, 9)])
+@pytest.mark.parametrize("rumour", [(EPOCH, 3), (EPOCH, 4), (EPOCH, 5), (OTHER_EPOCH, 1), (OTHER_EPOCH, 9)])
 def test_a_rumour_of_another_history_is_not_settled_by_a_page_of_the_old_one(rumour: tuple[str, int]) -> None:
     log = history(6)
     feed = live_feed(log[:4])
@@ -327,6 +337,12 @@ def test_both_roads_bring_the_same_entry() -> None:
     assert parse_stored("7-0", fields) == entry
     assert parse_fan_out(f'{EPOCH} 7 2 1 5 m base64 "eA=="')[1].encoding == "base64"
     assert parse_stored("7-0", {**fields, "encoding": "base64"}).encoding == "base64"
+
+
+def test_the_largest_and_smallest_numbers_are_taken() -> None:
+    low, high = 0, 2**32 - 1
+    assert parse_fan_out(f"{EPOCH} 1 {low} {low} {low} m - 1")[1].nonce == low
+    assert parse_fan_out(f"{EPOCH} {2**53 - 1} {high} {high} {2**53 - 1} m - 1")[1].seq == 2**53 - 1
 
 
 @pytest.mark.parametrize("text", ["", "hello", f"{EPOCH} x 2 1 5 m - 1", f"{EPOCH} 7 2 1 5 m -"])

@@ -74,6 +74,7 @@ def test_what_others_wrote_in_its_place_makes_ours_void_and_ours_follows_with_ne
     repair = plan(at(ours, 8), ours, log)
     assert repair is not None
     assert (repair.end, repair.epoch, repair.to) == (at(theirs, 7), EPOCH, at(ours, 5))
+    assert not repair.last_resort
     assert [(entry.seq, entry.id, entry.data) for entry in repair.entries] == [
         (8, "m-6", "6"),
         (9, "m-7", "7"),
@@ -127,12 +128,14 @@ def test_the_shared_place_is_known_from_what_follows_it_when_it_was_trimmed_itse
     repair = plan(at(ours, 8), ours, trimmed)
     assert repair is not None
     assert repair.to == at(ours, 5)
+    assert [entry.id for entry in repair.entries] == ["m-6", "m-7", "m-8"], "what is shared is not written again"
 
 
 def test_histories_that_share_nothing_cannot_be_brought_together() -> None:
     ours, theirs = history(8), history(9, salt=1)
     assert plan(at(ours, 8), ours[3:], Log([*theirs])) is None
     assert plan(at(ours, 8), (), Log([*theirs])) is None
+    assert plan(at(ours, 8), ours[3:], Log([*theirs[:3]])) is None
 
 
 def test_a_copy_without_a_ring_has_nothing_to_put_back() -> None:

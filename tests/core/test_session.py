@@ -1041,6 +1041,15 @@ def test_what_the_ring_has_forgotten_is_not_sent_again_but_another_channel_is() 
     assert session.retransmits == 1
 
 
+def test_a_channel_with_nothing_in_flight_is_passed_over() -> None:
+    session = serving()
+    subscribed(session, live_feed(LOG, channel="a"))
+    subscribed(session, live_feed(LOG, channel="b"), at(LOG, 19), request=2)
+    session.take()
+    session.sweep(5.0)
+    assert session.take() == [Deliver("b", LOG[19:], 20)]
+
+
 def test_before_the_welcome_nobody_owes_an_acknowledgement() -> None:
     session = resuming({"c": at(LOG, 3)})
     session.sweep(99.0)

@@ -262,6 +262,21 @@ def test_what_was_handed_out_before_a_fork_is_not_handed_out_when_it_is_written_
     assert subscription.take(message(5, prev=42, nonce=52, name="new")) is Verdict.DELIVER
 
 
+def test_a_jump_of_an_earlier_cursor_makes_the_answer_to_a_question_useless() -> None:
+    subscription = live()
+    for seq in range(1, 6):
+        subscription.take(message(seq))
+    subscription.ask(7)
+    subscription.resync(resync("expired", 2, position(2)))
+    assert not subscription.subscribed(Subscribed(id=7, channel=ROOM, position=position(5)))
+    assert subscription.state is State.IDLE
+    assert subscription.ask(8).start == position(2)
+    assert subscription.subscribed(Subscribed(id=8, channel=ROOM, position=position(2)))
+    subscription.ask(9)
+    subscription.resync(resync("fork", 2, position(9)))
+    assert subscription.subscribed(Subscribed(id=9, channel=ROOM, position=position(9))), "it belongs to this question"
+
+
 @pytest.mark.parametrize("reason", ["fork", "trimmed", "epoch"])
 def test_after_a_resync_any_of_the_newest_messages_may_be_written_again(reason: str) -> None:
     subscription = live()
