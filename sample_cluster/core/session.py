@@ -304,6 +304,7 @@ class Session:
         self.window = SendWindow(terms.acks, messages_max=terms.limits.window)
         self.cursors: dict[str, Cursor] = {}
         self.retransmits = 0
+        self._turn = -1
         self.dirty = False
         """Whether a snapshot of the acknowledged positions has something new to tell."""
         self._effects: list[Effect] = []
@@ -730,8 +731,14 @@ class Session:
         self._effects.append(Attach(cursor))
 
     def _pump_all(self, now: float) -> None:
-        """Bring all cursors on: one window serves them all, and it may have room now."""
-        for cursor in [*self.cursors.values()]:
+        """Bring all cursors on: one window serves them all, and it may have room now.
+
+        Another one is first each time: a channel that takes all the room there is must not starve the others.
+        """
+        cursors = [*self.cursors.values()]
+        self._turn += 1
+        first = self._turn % len(cursors) if cursors else 0
+        for cursor in cursors[first:] + cursors[:first]:
             if cursor.retry_at == math.inf:
                 self._pump(cursor, now)
 

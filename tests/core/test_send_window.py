@@ -11,9 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sample_cluster.core.send_window import BYTES_MAX, MESSAGES_MAX, AckTiming, Overdue, SendWindow, Track
 
 
-def window_with(count: int, *, at: int = 0, **limits: int) -> tuple[SendWindow, Track]:
+def window_with(
+    count: int, *, at: int = 0, messages_max: int = MESSAGES_MAX, bytes_max: int = BYTES_MAX
+) -> tuple[SendWindow, Track]:
     """Return a window and its only track, with messages `at` + 1 to `at` + `count` of 10 bytes sent at 0.0."""
-    window, track = SendWindow(**limits), Track(at)
+    window, track = SendWindow(messages_max=messages_max, bytes_max=bytes_max), Track(at)
     for _ in range(count):
         window.sent(track, 10, 0.0)
     return window, track
@@ -71,15 +73,15 @@ def test_a_window_is_full_of_bytes() -> None:
 
 
 def test_the_limits_are_1024_messages_and_a_mebibyte() -> None:
-    window, track = window_with(1_023)
-    assert not window.full
-    window.sent(track, 10, 0.0)
-    assert window.full
+    assert not window_with(MESSAGES_MAX - 1)[0].full
+    assert window_with(MESSAGES_MAX)[0].full
+    assert MESSAGES_MAX == 1_024
     large, track = SendWindow(), Track(0)
-    large.sent(track, BYTES_MAX - 1, 0.0)
-    assert not large.full
-    large.sent(track, 1, 0.0)
-    assert large.full
+    found: list[bool] = []
+    for size in (BYTES_MAX - 1, 1):
+        large.sent(track, size, 0.0)
+        found.append(large.full)
+    assert found == [False, True]
 
 
 def test_channels_share_one_window() -> None:
@@ -157,7 +159,7 @@ def test_the_schedule_begins_when_something_is_in_flight_again() -> None:
 def test_each_try_comes_when_it_is_due_and_no_other(retransmit_s: float, tries: int) -> None:
     window, track = SendWindow(AckTiming(retransmit_s=retransmit_s, tries=tries)), Track(0)
     window.sent(track, 1, 0.0)
-    seen = []
+    seen: list[Overdue] = []
     while Overdue.GIVE_UP not in seen:
         due = window.deadline
         assert due == pytest.approx((len(seen) + 1) * retransmit_s)

@@ -186,6 +186,7 @@ def test_hello_is_claimed_as_a_new_session_and_then_welcomed() -> None:
     assert session.deadline == math.inf
     session.receive(Hello(), 5.0)
     assert session.take() == [Claim(ID, 1, new=True)]
+    assert not session.claimed_for_sure
     assert (session.phase, session.deadline) == (Phase.CLAIMING, 6.0)
     session.claimed(Granted(), 5.1)
     welcome = Welcome(
@@ -245,6 +246,9 @@ def test_a_resume_of_too_many_channels_is_refused_and_changes_nothing() -> None:
     with pytest.raises(RemoteProtocolError):
         session.receive(Resume(session=ID, secret=SECRET, attempt=2, positions=positions), 0.0)
     assert (session.phase, session.take(), session.cursors) == (Phase.OPENING, [], {})
+    del positions["c0"]
+    session.receive(Resume(session=ID, secret=SECRET, attempt=2, positions=positions), 0.0)
+    assert session.take() == [Claim(ID, 2, new=False)]
 
 
 @pytest.mark.parametrize("second", [Hello(), Resume(session=ID, secret=SECRET, attempt=9)])
@@ -593,6 +597,19 @@ def test_the_next_fork_of_a_channel_has_a_moment_of_its_own() -> None:
     assert session.take() == []
 
 
+def test_after_a_fork_was_told_the_next_one_has_a_moment_of_its_own() -> None:
+    session = serving(window=1)
+    cursor = subscribed(session, live_feed(LOG[:15], known=1), at(LOG, 20))
+    for now in (0.0, FORK_GRACE_S):
+        session.tick(now)
+        session.page(cursor, page(LOG[:12], after=20), now)
+    session.page(cursor, page(LOG[:12], after=0, most=1), FORK_GRACE_S)
+    assert kinds(session.take())[-2:] == ["Resync", "Read"]
+    session.page(cursor, page(LOG[:10], after=12), FORK_GRACE_S + 0.5)
+    assert session.take() == []
+    assert session.deadline == FORK_GRACE_S + 0.5 + LOOK_AGAIN_S
+
+
 def test_a_log_of_another_epoch_may_heal_while_it_is_empty() -> None:
     session = serving()
     cursor = subscribed(session, live_feed((), epoch=OTHER_EPOCH), at(LOG, 5))
@@ -624,16 +641,28 @@ def test_a_page_that_cannot_be_read_is_asked_for_again() -> None:
 
 def test_several_cursors_that_wait_are_looked_at_each_in_its_time() -> None:
     session = serving()
-    one = subscribed(session, live_feed(LOG, channel="a", known=1), at(LOG, 5))
-    other = subscribed(session, live_feed(LOG, channel="b", known=1), at(LOG, 6))
+    cursors = [
+        subscribed(session, live_feed(LOG, channel=name, known=1), at(LOG, 5), request=number)
+        for number, name in enumerate(("a", "b", "c"))
+    ]
     session.take()
-    session.unreadable(one, 1.0)
-    session.unreadable(other, 1.1)
-    session.tick(1.25)
-    assert session.take() == [Read(one, 5)]
-    assert session.deadline == 1.1 + LOOK_AGAIN_S
-    session.tick(session.deadline)
-    assert session.take() == [Read(other, 6)]
+    for number, cursor in enumerate(cursors):
+        session.unreadable(cursor, 1.0 + number / 16)
+    for number, cursor in enumerate(cursors):
+        assert session.deadline == 1.0 + number / 16 + LOOK_AGAIN_S
+        session.tick(session.deadline)
+        assert session.take() == [Read(cursor, 5)]
+    assert session.deadline == math.inf
+
+
+def test_a_log_that_healed_without_anything_new_may_be_lost_again() -> None:
+    session = serving()
+    cursor = subscribed(session, live_feed(LOG[:10]), at(LOG, 20))
+    session.page(cursor, page(LOG[:10], after=20), 0.0)
+    session.page(cursor, page(LOG, after=20), 0.5)
+    session.take()
+    session.page(cursor, page(LOG[:10], after=20), FORK_GRACE_S + 1.0)
+    assert session.take() == [], "it is given a moment again"
 
 
 # Subscribe.
@@ -742,6 +771,42 @@ def test_a_cursor_that_reaches_the_end_before_its_feed_has_the_feed_caught_up() 
     read(feed, LOG)
     session.look(cursor, 0.2)
     assert session.take() == [Attach(cursor)]
+
+
+def test_a_cursor_that_has_more_to_read_does_not_wait_for_its_feed() -> None:
+    session = serving()
+    cursor = subscribed(session, live_feed(LOG[:10], known=2), at(LOG, 4))
+    session.take()
+    session.page(cursor, page(LOG, after=4, most=3), 0.1)
+    assert kinds(session.take()) == ["Subscribed", "Deliver", "Read"]
+
+
+def test_a_feed_that_was_caught_up_meanwhile_need_not_be() -> None:
+    session = serving()
+    feed = live_feed(LOG[:10], known=2)
+    cursor = subscribed(session, feed, at(LOG, 20))
+    session.take()
+    feed.doubt(FeedState.DEAF)
+    read(feed, LOG)
+    session.page(cursor, page(LOG, after=20), 0.1)
+    assert kinds(session.take()) == ["Subscribed", "Attach"]
+
+
+def test_a_feed_that_holds_for_void_what_the_log_has_is_caught_up_first() -> None:
+    ours = history(9)
+    feed = live_feed(ours)
+    feed.rewind(at(ours, 6))
+    session = serving()
+    cursor = subscribed(session, feed, at(history(8, salt=5), 8))
+    session.take()
+    session.page(cursor, page(ours, after=8), 0.1)
+    session.page(cursor, page(ours, after=0, most=1), 0.1)
+    effects = session.take()
+    assert kinds(effects) == ["Read", "Resync", "CatchUp"]
+    assert only(effects, Resync).position == at(ours, 9)
+    read(feed, ours)
+    session.look(cursor, 0.2)
+    assert kinds(session.take()) == ["Subscribed", "Attach"]
 
 
 def test_a_feed_that_comes_later_is_waited_for() -> None:
@@ -1135,6 +1200,31 @@ def test_the_acknowledged_positions_are_known_wherever_the_cursor_is() -> None:
     session.receive(Ack(acks={"c": 20}), 0.1)
     session.receive(Unsubscribe(id=2, channel="c"), 0.1)
     assert session.acked() == {}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Rewind(channel="c", to=15, void=(16, 20), position=at(LOG, 15)),
+        Resync(channel="c", reason="fork", have=20, first=1, top=30, position=at(history(30), 30)),
+    ],
+)
+def test_a_jump_counts_for_the_snapshot_when_the_client_has_acknowledged_it(told: Resync | Rewind) -> None:
+    session = serving()
+    feed = live_feed(LOG)
+    cursor = subscribed(session, feed, at(LOG, 12))
+    session.receive(Ack(acks={"c": 14}), 0.1)
+    session.jumped(cursor, told)
+    feed.restart(told.position)
+    assert session.acked() == {"c": at(LOG, 14)}
+    session.jumped(cursor, told)
+    assert session.acked() == {"c": at(LOG, 14)}, "a second jump does not hide the first"
+    session.receive(Ack(acks={"c": 14}), 0.2)
+    assert session.acked() == {"c": at(LOG, 14)}
+    session.dirty = False
+    session.receive(Ack(acks={"c": told.position.seq}), 0.3)
+    assert session.acked() == {"c": told.position}
+    assert session.dirty
 
 
 def test_an_acknowledged_position_just_before_the_ring_is_known_from_what_follows_it() -> None:

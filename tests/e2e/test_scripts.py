@@ -71,6 +71,7 @@ async def trims_exactly(client: RedisClient) -> AsyncIterator[None]:
     """Have `MAXLEN ~` trim to the entry: the server drops whole nodes of a stream, so let each hold one entry."""
     name = "stream-node-max-entries"
     before = (await client.config_get(name))[name]
+    assert before is not None
     await client.config_set(name, 1)
     yield
     await client.config_set(name, before)
@@ -210,7 +211,7 @@ class Pair:
         keys = self.model.keys
         name = self.dice.choice(sorted({*keys.hashes, *keys.streams, *keys.strings}) or [self.key])
         for kind in (keys.hashes, keys.streams, keys.strings):
-            kind.pop(name, None)  # type: ignore[attr-defined]  # Three dictionaries of different things.
+            kind.pop(name, None)
         await self.client.delete(name)
 
     async def step(self) -> None:
