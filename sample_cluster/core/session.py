@@ -625,7 +625,9 @@ class Session:
             return
         if cursor.broken is not None:
             why, cursor.broken = cursor.broken, None
-            if why is Break.EPOCH and page.epoch == here.epoch:
+            if cursor.feed is not None and cursor.feed.void_after(here) is not None:
+                self.look(cursor, now)  # The feed has found out meanwhile what is void.
+            elif why is Break.EPOCH and page.epoch == here.epoch:
                 self._read(cursor)  # Our history is back.
             else:
                 # After a fork all but the end may have been seen under another number.
@@ -662,8 +664,10 @@ class Session:
         assert cursor.feed is not None
         self._answer(cursor, page.top)
         self._deliver(cursor, found, now)
-        feed_at = cursor.feed.position
-        if not found and feed_at is not None and cursor.feed.tail(page.end) is None:
+        assert cursor.position is not None
+        if cursor.feed.void_after(cursor.position) is not None:
+            self._ask_feed(cursor, now)
+        elif not found and cursor.feed.tail(page.end) is None:
             # The log ends here, and the feed has not come that far.
             self._effects.append(CatchUp(cursor))
         else:
@@ -676,9 +680,14 @@ class Session:
         cursor.source = Source.RESYNC
         self._jump(cursor, told)
         if cursor.feed is not None and cursor.feed.void_after(told.position) is not None:
-            self._effects.append(CatchUp(cursor))  # The log has what the feed holds for void: the feed is behind.
+            self._ask_feed(cursor, now)
         else:
             self._pump(cursor, now)
+
+    def _ask_feed(self, cursor: Cursor, now: float) -> None:
+        """Have the feed brought to the log's end, since the log goes on with what the feed holds for void."""
+        self._effects.append(CatchUp(cursor))
+        self._wait(cursor, now)  # Until then nothing else may move this cursor.
 
     @staticmethod
     def _resync(cursor: Cursor, why: Break, page: Page, position: Position) -> Resync:
