@@ -7,6 +7,7 @@ DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio 
 # Writes what runs with protobuf 6.31.1 and all later ones; the runtime must never be the older of the two.
 PROTOC := grpcio-tools==1.80.0
 SECONDS ?= 60
+SEEDS ?= 20000
 
 .PHONY: run test check format blackbox bench fuzz proto clean
 
@@ -32,9 +33,14 @@ blackbox: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.handshakes
+	$(BIN)/python -m benchmarks.relay
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+explore: $(STAMP)
+	$(BIN)/python -m tests.sim.explore --seeds $(SEEDS) $(ARGS)
 
 proto: $(STAMP)
 	@$(PYTHON) -m venv $(VENV)/proto

@@ -66,6 +66,16 @@ class Breaker:
         self._trying = True
         return True
 
+    def would_allow(self, now: float) -> bool:
+        """Say what `allows` would say, without asking for anything."""
+        match self.state:
+            case State.CLOSED:
+                return True
+            case State.OPEN:
+                return now >= self._open_until
+            case State.HALF_OPEN:
+                return not self._trying
+
     def retry_in_s(self, now: float) -> float:
         """Return how long it is not worth to ask again, in seconds."""
         return max(0.0, self._open_until - now) if self.state is State.OPEN else 0.0

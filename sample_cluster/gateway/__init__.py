@@ -1,11 +1,12 @@
 """The role that clients connect to: a relay in front of the nodes."""
 
 import dataclasses
+import random
 import socket
 
 from sample_cluster.errors import StartError
 from sample_cluster.gateway.redis_table import RedisTable
-from sample_cluster.gateway.service import Gateway, run_until
+from sample_cluster.gateway.service import Gateway, raise_open_files, run_until
 from sample_cluster.redis_link import connect_redis
 from sample_cluster.role import Role, RoleSettings, run_role
 from wsmon.agent.client import open_admin
@@ -28,7 +29,9 @@ async def run_gateway(settings: RoleSettings, *, host: str = "127.0.0.1", port: 
             table=RedisTable(role.redis, wakeups, role.keys),
             teller=role.agent,
             ask_to_move=_MoveAsker(settings.id),
+            dice=random.Random(),
             process_state=role.process_state,
+            tunnels_max=raise_open_files(),
         )
         try:
             bound = await gateway.open(host, port)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from sample_cluster.core.balancer import Backend
+from wsmon.protocol.events import EventBody
 from wsmon.protocol.frames import ReadOnlyJson
 
 
@@ -32,4 +33,8 @@ class Teller(Protocol):
 
     def publish(self, state: ReadOnlyJson) -> None:
         """Serve `state`."""
+        ...
+
+    def emit(self, body: EventBody) -> object:
+        """Tell that something happened."""
         ...

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sample_cluster.core.balancer import Backend
 from sample_cluster.errors import StoreUnavailableError
 from sample_cluster.redis_link import REDIS_ERRORS, RedisClient
 from wsmon.errors import RemoteProtocolError
-from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
+from wsmon.protocol.fields import Fields, parse_object
+from wsmon.protocol.registry import Keys, Verdict, decode_verdict
 from wsmon.protocol.states import NodeState
 
 log = logging.getLogger(__name__)
@@ -20,8 +22,32 @@ BLOCK_MS: Final = 700
 RETRY_S: Final = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the gateway needs of a registry entry. Servers that are none of ours need not say more."""
+
+    boot: int
+    address: str | None = None
+    admin: str | None = None
+
+
+def decode_place(text: str) -> Place:
+    """Return where a node is.
+
+    Raises:
+        RemoteProtocolError: it does not parse.
+
+    """
+    fields = Fields(parse_object(text, what="registry entry"), "registry entry")
+    return Place(
+        boot=fields.integer("boot"),
+        address=fields.text_or_none("address"),
+        admin=fields.text_or_none("admin") or None,
+    )
+
+
 def to_backends(
-    table: Mapping[str, str], entries: Mapping[str, str | None], *, known: Mapping[str, RegistryEntry], at: float
+    table: Mapping[str, str], entries: Mapping[str, str | None], *, known: Mapping[str, Place], at: float
 ) -> dict[str, Backend]:
     """Return what verdicts and registry entries, as JSON texts, say of each node; what does not parse is left out.
 
@@ -33,7 +59,7 @@ def to_backends(
         try:
             verdict: Verdict = decode_verdict(text, node=node)
             entry_text = entries.get(node)
-            entry = known.get(node) if entry_text is None else decode_entry(entry_text)
+            entry = known.get(node) if entry_text is None else decode_place(entry_text)
         except RemoteProtocolError as error:
             log.warning("%s is left out: %s", node, error)
             continue
@@ -59,11 +85,14 @@ class RedisTable:
         self._wakeups = wakeups
         self._keys = keys
         self._last = "$"
-        self._known: dict[str, RegistryEntry] = {}
+        self._known: dict[str, Place] = {}
 
     async def read(self) -> Mapping[str, Backend]:
-        """Return the nodes that have a verdict."""
+        """Return the nodes that have a verdict; a server that has lost everything counts as one that is away."""
         table: dict[str, str] = await _available(self._redis.hgetall(self._keys.health))
+        if not table and self._known and not await _available(self._redis.exists(self._keys.health_log)):
+            # Whoever takes nodes off the table leaves a trace of it.
+            raise StoreUnavailableError("redis has lost the health table")
         names = sorted(table)
         texts = await _available(self._redis.mget([self._keys.node(name) for name in names])) if names else []
         entries: dict[str, str | None] = dict(zip(names, texts, strict=True))
@@ -92,7 +121,7 @@ class RedisTable:
         for name, text in entries.items():
             try:
                 if text is not None:
-                    self._known[name] = decode_entry(text)
+                    self._known[name] = decode_place(text)
             except RemoteProtocolError:
                 self._known.pop(name, None)
 

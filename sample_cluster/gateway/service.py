@@ -3,22 +3,36 @@
 import asyncio
 import contextlib
 import logging
+import math
+import random
+import resource
 from collections.abc import Callable
 from typing import Final
 
 from sample_cluster.config import Profile
-from sample_cluster.core.balancer import Balancer, Move
+from sample_cluster.core.balancer import Balancer, BreakerChange, Move
+from sample_cluster.core.breaker import BreakerTiming
 from sample_cluster.errors import StoreUnavailableError
 from sample_cluster.gateway.ports import AskToMove, HealthTable, Teller
-from sample_cluster.gateway.relay import Relay
+from sample_cluster.gateway.relay import Relay, Tune
+from sample_cluster.gateway.sockets import Silence, tune
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import WsmonError
+from wsmon.protocol.events import BreakerChanged
 from wsmon.protocol.frames import JsonObject
 
 log = logging.getLogger(__name__)
 
 PUBLISH_S: Final = 0.25
 EVEN_OUT_S: Final = 1.0
+WAIT_MOST_S: Final = 4.0
+WAIT_SHARE: Final = 0.8
+"""Share of a client's patience that it may spend in line: whoever waits longer gives up before its turn."""
+OPEN_BASES: Final = 5.0
+"""A breaker opens for this many times the first delay of a client that comes back: 5 s in production."""
+TUNNELS_MAX: Final = 100_000
+FDS_RESERVED: Final = 64
+"""For everything that is no tunnel: Redis, admin sockets, logs."""
 ASK_WITHIN_S: Final = 2.0
 
 
@@ -32,10 +46,29 @@ class Gateway:
         table: HealthTable,
         teller: Teller,
         ask_to_move: AskToMove,
+        dice: random.Random,
         process_state: Callable[[], JsonObject] = dict,
+        tunnels_max: int = TUNNELS_MAX,
+        tune: Tune = tune,
     ) -> None:
-        self.balancer = Balancer(ramp_s=profile.ramp_s)
-        self.relay = Relay(self.balancer, connect_timeout_s=profile.connect_timeout_s / 2)
+        reconnect = profile.reconnect
+        self.balancer = Balancer(
+            ramp_s=profile.ramp_s,
+            dice=dice,
+            unreached_s=reconnect.base_s,
+            breaker=BreakerTiming(open_s=OPEN_BASES * reconnect.base_s, open_most_s=reconnect.cap_s),
+        )
+        self.relay = Relay(
+            self.balancer,
+            # Twice within a client's patience with an attempt: there is time for a second node.
+            patience_s=profile.connect_timeout_s / 2,
+            wait_s=min(WAIT_MOST_S, WAIT_SHARE * profile.connect_timeout_s),
+            head_within_s=profile.hello_timeout_s,
+            silence=Silence.of(profile),
+            tunnels_max=tunnels_max,
+            tune=tune,
+        )
+        self.relay.on_breaker = self._tell_breaker
         self._table = table
         self._teller = teller
         self._ask_to_move = ask_to_move
@@ -69,6 +102,7 @@ class Gateway:
                     count = self.relay.cut(node)
                     if count:
                         log.info("cut %d tunnels to %s", count, node)
+                self.relay.dispatch()
                 self._read_at = self._clock()
                 available = True
                 await self._table.changed()
@@ -96,6 +130,9 @@ class Gateway:
         except (WsmonError, TimeoutError) as error:
             log.info("%s was asked to move %d connections and did not: %s", move.node, move.count, error)
 
+    def _tell_breaker(self, change: BreakerChange) -> None:
+        self._teller.emit(BreakerChanged(name=change.node, old=change.old, new=change.new))
+
     async def _publish(self) -> None:
         process, process_due = self._process_state(), self._clock() + 1.0
         while True:
@@ -110,22 +147,39 @@ class Gateway:
         now = self._clock()
         counts = self.relay.counts
         backends: JsonObject = {}
+        breakers: JsonObject = {}
         for node, backend in sorted(self.balancer.nodes.items()):
             backends[node] = {
                 "state": str(backend.state),
                 "weight": round(self.balancer.weight(node, now), 2),
                 "connections": self.balancer.connections(node),
+                "breaker": str(self.balancer.breaker(node).state),
+            }
+            breakers[node] = {
+                "state": str(self.balancer.breaker(node).state),
+                "retry_in_s": math.ceil(self.balancer.breaker(node).retry_in_s(now)),
             }
         state: JsonObject = {
             "backends": backends,
+            "breakers": breakers,
             "connections": len(self.relay.tunnels),
-            "connecting": self.relay.connecting,
+            "waiting": self.relay.waiting,
+            "invited": self.relay.line.invited,
+            "handshakes_per_s": round(self.relay.line.capacity),
             "accepts": counts.accepts,
             "refused": counts.refused,
             "cut": counts.cut,
             "moved": self._moved,
             "failed_connects": counts.failed_connects,
             "turned_away": counts.turned_away,
+            "timed_out": counts.timed_out,
+            "turned_down": {
+                "no_head": counts.no_head,
+                "head_too_big": counts.head_too_big,
+                "garbage": counts.garbage,
+                "flooded": counts.flooded,
+                "full": counts.full,
+            },
             "bytes_in": counts.bytes_in,
             "bytes_out": counts.bytes_out,
         }
@@ -147,3 +201,17 @@ async def run_until(stopping: asyncio.Event, gateway: Gateway) -> None:
         await gateway.close()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+def raise_open_files() -> int:
+    """Allow this process as many open files as it may have; return how many tunnels that is enough for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # A limit of "infinity" is refused by some systems.
+        wanted = 2 * TUNNELS_MAX + FDS_RESERVED if hard == resource.RLIM_INFINITY else hard
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return TUNNELS_MAX
+    return max(1, min(TUNNELS_MAX, (soft - FDS_RESERVED) // 2))

@@ -89,3 +89,16 @@ def test_it_always_lets_a_call_through_in_the_end(calls: list[str]) -> None:
             {"ok": made.succeeded, "bad": lambda: made.failed(now), "left": made.abandoned}[call]()  # noqa: B023
     assert made.retry_in_s(now) <= 66
     assert made.allows(now + 66)
+
+
+def test_to_ask_whether_a_call_would_be_allowed_changes_nothing() -> None:
+    made = breaker()
+    assert made.would_allow(0.0)
+    until = trip(made)
+    assert not made.would_allow(until - 0.01)
+    assert made.would_allow(until)
+    assert made.retry_in_s(until - 1) == pytest.approx(1.0), "still open"
+    assert made.allows(until)
+    assert not made.would_allow(until)
+    made.abandoned()
+    assert made.would_allow(until)
