@@ -145,8 +145,9 @@ class Feeds:
 
     async def ready(self, channel: str) -> Feed:
         """Return the feed that is in use once it has a position; waits while Redis is away."""
+        feed = self._feeds[channel]
         await self._ready[channel].wait()
-        return self._feeds[channel]
+        return feed
 
     def release(self, channel: str) -> None:
         """Give back what `use` returned."""
