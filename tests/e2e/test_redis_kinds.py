@@ -270,11 +270,11 @@ async def test_the_control_plane_works(servers: Servers, client: RedisClient) ->
         await wakeups.aclose()
 
 
-async def test_the_message_log_keeps_its_contract(client: RedisClient) -> None:
+async def test_the_message_log_keeps_its_contract(servers: Servers, client: RedisClient) -> None:
     store = Store(client, "k", TEST, Random(1))
     running = asyncio.create_task(store.run())
     try:
-        await check_store(store)
+        await check_store(store, replicas=1 if "replica" in servers.processes else 0)
     finally:
         await end(running)
 

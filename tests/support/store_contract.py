@@ -53,16 +53,16 @@ async def snapshot(store: Store, who: Connected, **acks: Position) -> Claimed:
     return await done
 
 
-async def check_store(store: Store) -> None:
-    """Go through the contract on an empty server without replicas; `store.run` has to be running."""
-    await _check_appending(store)
+async def check_store(store: Store, *, replicas: int = 0) -> None:
+    """Go through the contract on an empty server with so many replicas; `store.run` has to be running."""
+    await _check_appending(store, replicas)
     await _check_reading(store)
     await _check_repairs(store)
     await _check_forks(store)
     await _check_sessions(store)
 
 
-async def _check_appending(store: Store) -> None:
+async def _check_appending(store: Store, replicas: int) -> None:
     empty = await store.read("c", after=0)
     assert (empty.top, empty.nonce, empty.entries) == (0, 0, ())
     assert await store.recent("c", most=3) == empty
@@ -79,8 +79,8 @@ async def _check_appending(store: Store) -> None:
     assert page.epoch == empty.epoch
     assert follow(empty.end, page) == page.entries
     # Without a replica a message is as safe as one that was only written.
-    assert await append(store, 6, after=5, level=Level.SAFE) == Appended(5, dup=False, replicas=0)
-    assert await append(store, 6, after=5, level=Level.SAFE) == Appended(5, dup=True, replicas=0)
+    assert await append(store, 6, after=5, level=Level.SAFE) == Appended(5, dup=False, replicas=replicas)
+    assert await append(store, 6, after=5, level=Level.SAFE) == Appended(5, dup=True, replicas=replicas)
     assert await append(store, 9, after=8, level=Level.SAFE) == OUT_OF_ORDER
 
 
