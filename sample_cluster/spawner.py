@@ -7,7 +7,7 @@ single-threaded, synchronous one does nothing else:
     supervisor ──socketpair── spawner ──fork── node, checker, gateway, fleet; fork and exec for Redis
 
 One JSON object a line each way. To the spawner: `{"do":"spawn","id","log",…}` with either `command[]` or the fields of
-a role, and `{"do":"signal","pid","number"}`. From it: `{"told":"spawned","id","pid"}` and
+a role and `exchange`, and `{"do":"signal","pid","number"}`. From it: `{"told":"spawned","id","pid"}` and
 `{"told":"exited","id","pid","signal"|"code"}`. The spawner alone sends signals, because it alone knows whether a pid
 is still the child's.
 
@@ -32,11 +32,13 @@ import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from sample_cluster.codecs import SUBPROTOCOLS, codec_for
 from sample_cluster.config import PROFILES
+from sample_cluster.detour import ExchangeLine, diverted
 from sample_cluster.role import RoleSettings, set_up_logging
 from wsmon.protocol.fields import Fields, dump_object, parse_object
 from wsmon.protocol.frames import JsonObject, ReadOnlyJson
@@ -94,11 +96,28 @@ def role_entry(kind: PeerKind) -> Entry:
     return entry
 
 
-def run_to_end(settings: RoleSettings, options: ReadOnlyJson) -> None:
-    """Run a role in this process, on the loop it needs, until it ends."""
-    loop = LOOPS.get(settings.kind)
-    with asyncio.Runner(loop_factory=None if loop is None else _imported(loop)) as runner:
+def run_to_end(settings: RoleSettings, options: ReadOnlyJson, *, exchange: Path | None = None) -> None:
+    """Run a role in this process, on the loop it needs, until it ends.
+
+    `exchange` is where faults are injected into the connections that it makes.
+    """
+    place = LOOPS.get(settings.kind)
+    kind = None if place is None else _imported(place)
+    with asyncio.Runner(
+        loop_factory=kind if exchange is None else partial(_diverted_loop, kind, exchange, settings.id)
+    ) as runner:
         runner.run(role_entry(settings.kind)(settings, **options))
+
+
+def _diverted_loop(
+    kind: type[asyncio.AbstractEventLoop] | None, exchange: Path, name: str
+) -> asyncio.AbstractEventLoop:
+    loop = diverted(kind)()
+    try:
+        loop.divert_by(ExchangeLine(exchange, name))
+    except OSError as error:
+        log.warning("no faults can be injected here: %s", error)
+    return loop
 
 
 def _imported(place: str) -> Any:
@@ -149,8 +168,8 @@ def serve_on_stdin(parent: int, log_path: Path) -> NoReturn:
     _end_with(lambda: _serve(os.dup(0), parent, log_path))
 
 
-def spawn_message(name: str, job: Job, log_path: Path) -> str:
-    """Return the line that makes the spawner start `job`."""
+def spawn_message(name: str, job: Job, log_path: Path, *, exchange: Path | None = None) -> str:
+    """Return the line that makes the spawner start `job`; a role calls at the `exchange`."""
     document: JsonObject = {"do": "spawn", "id": name, "log": str(log_path)}
     match job:
         case RunProgram(command):
@@ -165,6 +184,8 @@ def spawn_message(name: str, job: Job, log_path: Path) -> str:
                 "zone": settings.zone,
                 "options": dict(options),
             }
+            if exchange is not None:
+                document["exchange"] = str(exchange)
     return dump_object(document)
 
 
@@ -243,7 +264,12 @@ class _Spawner:
             self._tell({"told": "exited", "id": name, "pid": 0, "code": 1})
             return
         if pid == 0:
-            _end_with(lambda: _run_child(name, job, Path(request.text("log"))))
+            exchange = request.text_or_none("exchange")
+            _end_with(
+                lambda: _run_child(
+                    name, job, Path(request.text("log")), exchange=None if exchange is None else Path(exchange)
+                )
+            )
         self._children[pid] = name
         self._tell({"told": "spawned", "id": name, "pid": pid})
 
@@ -294,7 +320,7 @@ def _serve(control: int, parent: int, log_path: Path) -> None:
         _Spawner(connection).run()
 
 
-def _run_child(name: str, job: Job, log_path: Path) -> None:
+def _run_child(name: str, job: Job, log_path: Path, *, exchange: Path | None) -> None:
     """Be the child: never returns into the spawner's stack, see `_end_with`."""
     spawner = os.getppid()
     os.setpgid(0, 0)
@@ -309,7 +335,7 @@ def _run_child(name: str, job: Job, log_path: Path) -> None:
         case RunRole(settings, options):
             _name_process(name)
             set_up_logging(name)
-            run_to_end(settings, options)
+            run_to_end(settings, options, exchange=exchange)
 
 
 def _end_with(run: Callable[[], None]) -> NoReturn:

@@ -11,13 +11,14 @@ import logging
 import math
 import os
 import sys
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from wsmon.agent.redis_url import parse_redis_url
-from wsmon.commands import KILL_SIGNALS, Action
+from wsmon.commands import ACTION_VERBS, KILL_SIGNALS, Action, Verb
 from wsmon.errors import AlreadyRunningError, StartError, UsageError, WsmonError
 
 if TYPE_CHECKING:
@@ -26,23 +27,17 @@ if TYPE_CHECKING:
     from wsmon.protocol.descriptor import Descriptor
 
 PROFILES: Final = ("demo", "production", "test")
-ACTION_VERBS: Final = ("drain", "abort", "undrain", "cordon", "uncordon", "kill", "start", "stop", "freeze", "thaw")
-VERBS: Final = ("attach", "status", "events", *ACTION_VERBS)
-WAIT_FOR: Final = {
-    "drain": ("left",),
-    "abort": ("online",),
-    "start": ("online",),
-    "kill": ("removed", "left"),
-    "stop": ("removed", "left"),
-}
-"""Node states that `--wait` waits for."""
+ACTIONS: Final = {verb.name: verb for verb in ACTION_VERBS}
+VERBS: Final = ("attach", "status", "events", "run", *ACTIONS)
 WAIT_WITHIN_S: Final = 60.0
 OVERVIEW: Final = """\
 wsmon [FLAGS]                     start a cluster here and show it live
        wsmon attach [TARGET]             show a cluster that runs already (look, do not touch)
        wsmon status [TARGET]             one look; exit 0 healthy, 1 degraded, 3 unreachable
        wsmon events [TARGET]             what happened; --follow goes on
-       wsmon ACTION NODE [TARGET]        drain, abort, cordon, uncordon, kill, start, stop, freeze, thaw
+       wsmon run SCENARIO                play a scenario on a cluster of its own and judge it; exit 0 passed, 1 failed
+       wsmon ACTION NODE [TARGET]        drain, abort, cordon, uncordon, kill, start, stop, restart, freeze, thaw
+       wsmon fault NODE|LINK [TARGET]    break something on purpose, for --ttl seconds; `wsmon heal` ends it before
 
 TARGET is a descriptor's path, the name of a cluster on this machine or a Redis URL;
 without it: the cluster that another `wsmon` runs on this machine. `wsmon COMMAND --help` tells more.
@@ -96,8 +91,12 @@ def _run(arguments: list[str]) -> int:
             parser = _target_parser("events", "what happened in a cluster")
             parser.add_argument("--follow", "-f", action="store_true", help="go on until interrupted")
             return _events(parser.parse_args(rest))
-        case _ if verb in ACTION_VERBS:
-            return _act(verb, _action_parser(verb).parse_args(rest))
+        case "run":
+            return _play(_play_parser().parse_args(rest))
+        case "restart":
+            return _restart(_parse_restart(rest))
+        case _ if verb in ACTIONS:
+            return _act(ACTIONS[verb], _parse_action(ACTIONS[verb], rest))
         case _:
             raise UsageError(f"there is no command {verb!r}", hint=f"allowed: {', '.join(VERBS)}")
 
@@ -171,20 +170,82 @@ def _target_parser(verb: str, description: str) -> _Parser:
     return parser
 
 
-def _action_parser(verb: str) -> _Parser:
-    parser = _Parser(prog=f"wsmon {verb}", description=f"{verb} a node", allow_abbrev=False)
-    parser.add_argument("node", metavar="NODE")
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="descriptor, cluster name or Redis URL")
-    parser.add_argument("--reason", default="", help="goes to the ledger")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
-    parser.add_argument("--wait", action="store_true", help="wait until the node is where it should be")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    if verb == "kill":
-        parser.add_argument("--signal", choices=KILL_SIGNALS, default="KILL", help="(KILL)")
-    if verb == "freeze":
-        parser.add_argument("--ttl", type=_seconds, default=30.0, metavar="SECONDS", help="thaws by itself (30)")
+def _parse_action(verb: Verb, words: list[str]) -> argparse.Namespace:
+    parser = _Parser(prog=f"wsmon {verb.name}", description=verb.help, allow_abbrev=False)
+    add = parser.add_argument
+    if verb.op in ("fault", "heal"):
+        add(
+            "node", nargs=None if verb.op == "fault" else "?", metavar="NODE|LINK", help="such as n1, redis, gateway-n1"
+        )
+    else:
+        add("node", metavar="NODE")
+    add("target", nargs="?", metavar="TARGET", help="descriptor, cluster name or Redis URL")
+    add("--reason", default="", help="goes to the ledger")
+    add("--dry-run", action="store_true", help="say what would be done")
+    add("--yes", "-y", action="store_true", help="do not ask")
+    if verb.op not in ("fault", "heal"):
+        add("--wait", action="store_true", help="wait until the node is where it should be")
+    add("--json", action="store_true", help="print the result as JSON")
+    match verb.op:
+        case "kill":
+            add("--signal", choices=KILL_SIGNALS, default="KILL", help="(KILL)")
+        case "freeze":
+            add("--ttl", type=_seconds, default=30.0, metavar="SECONDS", help="thaws by itself (30)")
+        case "fault":
+            kinds = "latency, loss, bandwidth, blackhole or reset of a link; kill or freeze of a process"
+            add("--kind", required=True, metavar="KIND", help=f"{kinds}; stall, restart or drop_pubsub of redis")
+            add("--value", metavar="VALUE", help="200ms±50ms, 5%%, 64kB/s, or to, from, both for a blackhole")
+            add("--ttl", type=_seconds, required=True, metavar="SECONDS", help="heals by itself after this time")
+            add("--seed", type=_whole(0, 2**53), metavar="N", help="makes jitter and loss fall the same way again")
+        case "heal":
+            add("--all", action="store_true", help="whatever was broken on purpose")
+        case _:
+            pass
+    options = parser.parse_args(words)
+    if verb.op == "heal":
+        if options.all and options.node is not None and options.target is None:
+            options.node, options.target = None, options.node  # The one name given is that of the cluster.
+        if options.all == (options.node is not None):
+            raise UsageError("say what to heal", hint="`wsmon heal NODE`, `wsmon heal LINK` or `wsmon heal --all`")
+    return options
+
+
+def _parse_restart(words: list[str]) -> argparse.Namespace:
+    description = "empty a node, restart its process and wait until it is online; with --all one node after the other"
+    parser = _Parser(prog="wsmon restart", description=description, allow_abbrev=False)
+    add = parser.add_argument
+    add("node", nargs="?", metavar="NODE")
+    add("target", nargs="?", metavar="TARGET", help="descriptor, cluster name or Redis URL")
+    add("--all", action="store_true", help="every node that is online, one at a time")
+    add("--reason", default="", help="goes to the ledger")
+    add("--dry-run", action="store_true", help="say in which order, and how many clients move")
+    add("--yes", "-y", action="store_true", help="do not ask")
+    add("--wait", action="store_true", help="changes nothing: a restart is always waited for")
+    add("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(words)
+    if options.all and options.node is not None and options.target is None:
+        options.node, options.target = None, options.node  # The one name given is that of the cluster.
+    if options.all == (options.node is not None):
+        raise UsageError("say what to restart", hint="`wsmon restart NODE` or `wsmon restart --all`")
+    return options
+
+
+def _play_parser() -> _Parser:
+    description = "start a cluster, play a scenario on it, and print its failover scorecard"
+    parser = _Parser(prog="wsmon run", description=description, allow_abbrev=False)
+    parser.add_argument("scenario", nargs="?", metavar="SCENARIO", help="a file, or the name of a shipped scenario")
+    parser.add_argument("--json", action="store_true", help="print the scorecard as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the scorecard as Markdown")
+    parser.add_argument("--list", action="store_true", help="print the shipped scenarios and end")
+    parser.add_argument("--quiet", "-q", action="store_true", help="do not say on stderr how far it is")
     return parser
+
+
+def _action_args(options: argparse.Namespace) -> dict[str, str | float]:
+    """Return what the operation takes besides its target: the flags that were given and have a meaning to it."""
+    names = {"signal": "signal", "kind": "kind", "value": "value", "ttl": "ttl_s", "seed": "seed"}
+    given = {name: getattr(options, flag, None) for flag, name in names.items()}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _version() -> str:
@@ -365,17 +426,13 @@ def _events(options: argparse.Namespace) -> int:
     return _with_console(options.target, show)
 
 
-def _act(verb: str, options: argparse.Namespace) -> int:
-    op = "abort" if verb == "undrain" else verb
-    args: dict[str, object] = {}
-    if verb == "kill":
-        args["signal"] = options.signal
-    if verb == "freeze":
-        args["ttl_s"] = options.ttl
+def _act(verb: Verb, options: argparse.Namespace) -> int:
+    node = options.node or ""
+    what = f"{verb.name} {node or '--all'}"
     action = Action(
-        op=op,
-        node=options.node,
-        args=args,  # type: ignore[arg-type]  # A dict of plain values.
+        op=verb.op,
+        node=node,
+        args=_action_args(options),
         reason=options.reason,
         dry_run=options.dry_run,
         key=uuid.uuid4().hex,
@@ -386,16 +443,16 @@ def _act(verb: str, options: argparse.Namespace) -> int:
         from wsmon.protocol.frames import ErrorBody, Result
 
         rows = {row.id: row for row in console.frame().nodes}
-        if options.node not in rows:
-            raise WsmonError(
-                f"there is no node {options.node!r}", hint=f"there are: {', '.join(sorted(rows)) or 'none'}"
-            )
-        if verb in ("kill", "stop", "drain") and not (options.yes or options.dry_run) and sys.stdin.isatty():
-            _confirm(verb, options.node, rows[options.node].connections)
+        if verb.op not in ("fault", "heal") and node not in rows:  # Those are for links and other processes, too.
+            raise WsmonError(f"there is no node {node!r}", hint=f"there are: {', '.join(sorted(rows)) or 'none'}")
+        if verb.asks and not (options.yes or options.dry_run) and sys.stdin.isatty():
+            _confirm(verb.name, node, rows[node].connections if node in rows else None)
         outcome = await console.perform(action)
         reached: str | None = ""
-        if outcome.ok and options.wait and op in WAIT_FOR and not options.dry_run:
-            reached = await console.wait_for_node(options.node, WAIT_FOR[op], within_s=WAIT_WITHIN_S)
+        if outcome.ok and verb.wait_for and options.wait and not options.dry_run:
+            if verb.first:
+                await console.wait_for_node(node, verb.first, within_s=WAIT_WITHIN_S)
+            reached = await console.wait_for_node(node, verb.wait_for, within_s=WAIT_WITHIN_S)
         if options.json:
             error = None if outcome.ok else ErrorBody(code=outcome.code, message=outcome.message)
             effect = dict(outcome.effect) | ({"state": reached} if reached else {})
@@ -403,24 +460,102 @@ def _act(verb: str, options: argparse.Namespace) -> int:
                 encode_frame(Result(id=action.key, ok=outcome.ok, rev=outcome.rev, error=error, effect=effect or None))
             )
         elif outcome.ok:
-            print(_done(verb, options.node, reached, dry_run=options.dry_run))
+            print(_done(what, reached, dry_run=options.dry_run))
         else:
-            raise WsmonError(f"{verb} {options.node}: {outcome.message}")
+            raise WsmonError(f"{what}: {outcome.message}")
         return 0 if outcome.ok and reached is not None else 1
 
     return _with_console(options.target, perform)
 
 
-def _done(verb: str, node: str, reached: str | None, *, dry_run: bool) -> str:
+def _restart(options: argparse.Namespace) -> int:
+    key = uuid.uuid4().hex
+    what = f"restart {options.node or '--all'}"
+
+    async def perform(console: "Console") -> int:
+        from wsmon.model.rolling import moves
+        from wsmon.protocol.codec import encode_frame
+        from wsmon.protocol.frames import ErrorBody, Result
+        from wsmon.rolling import order, plan_lines, plan_object, roll, see
+
+        seen = see(console.model, time.time())
+        if options.node is not None and options.node not in seen.nodes:
+            raise WsmonError(
+                f"there is no node {options.node!r}", hint=f"there are: {', '.join(sorted(seen.nodes)) or 'none'}"
+            )
+        nodes = (options.node,) if options.node is not None else order(seen)
+        planned = moves(nodes, seen)
+        if options.dry_run:
+            if options.json:
+                print(encode_frame(Result(id=key, ok=True, rev=0, effect=plan_object(planned))))
+            else:
+                print("\n".join((f"{what}: would be done", *plan_lines(planned))))
+            return 0
+        if not options.yes and sys.stdin.isatty():
+            if options.all:
+                print("\n".join(plan_lines(planned)), file=sys.stderr)
+                _confirm_name(f"restart all {len(nodes)} nodes, one at a time", "cluster", console.model.cluster)
+            else:
+                _confirm("restart", options.node, seen.nodes[options.node].connections)
+
+        def tell(line: str) -> None:
+            if not options.json:
+                print(line, file=sys.stderr, flush=True)
+
+        over = await roll(console.engine, nodes, clock=time.time, reason=options.reason, tell=tell)
+        if options.json:
+            error = None if over.ok else ErrorBody(code="stopped", message=over.sentence)
+            print(encode_frame(Result(id=key, ok=over.ok, rev=0, error=error, effect={"order": [*nodes]})))
+        elif over.ok:
+            print(f"{what}: {over.sentence}")
+        else:
+            raise WsmonError(f"{what}: {over.sentence}")
+        return 0 if over.ok else 1
+
+    return _with_console(options.target, perform)
+
+
+def _play(options: argparse.Namespace) -> int:
+    from wsmon.scenario import load, markdown_lines, run, shipped, text_lines
+
+    if options.list:
+        for name in shipped():
+            print(f"{name:<20} {load(name).title}")
+        return 0
+    if options.scenario is None:
+        raise UsageError("say which scenario", hint=f"a file, or one of {', '.join(shipped())}")
+    script = load(options.scenario)
+
+    def tell(line: str) -> None:
+        if not options.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    card = run(script, tell=tell)
+    if card is None:
+        return 130
+    if options.json:
+        from wsmon.model.scorecard import scorecard_object
+
+        print(json.dumps(scorecard_object(card)))
+    else:
+        print("\n".join(markdown_lines(card) if options.markdown else text_lines(card)))
+    return 0 if card.passed else 1
+
+
+def _done(what: str, reached: str | None, *, dry_run: bool) -> str:
     if dry_run:
-        return f"{verb} {node}: would be done"
+        return f"{what}: would be done"
     if reached is None:
-        return f"{verb} {node}: asked for, but not there yet after {WAIT_WITHIN_S:g} s"
-    return f"{verb} {node}: {reached or 'done'}"
+        return f"{what}: asked for, but not there yet after {WAIT_WITHIN_S:g} s"
+    return f"{what}: {reached or 'done'}"
 
 
 def _confirm(verb: str, node: str, connections: int | None) -> None:
     cost = "" if connections is None else f" ({connections} connections)"
-    print(f"{verb} {node}{cost}? Type the node's name to go on: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != node:
-        raise WsmonError(f"{verb} {node}: not confirmed, nothing was done")
+    _confirm_name(f"{verb} {node}{cost}", "node", node)
+
+
+def _confirm_name(what: str, kind: str, name: str) -> None:
+    print(f"{what}? Type the {kind}'s name to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != name:
+        raise WsmonError(f"{what}: not confirmed, nothing was done")

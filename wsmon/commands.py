@@ -117,6 +117,77 @@ COMMANDS: Final = (
     ),
 )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """An action as the command line knows it: `wsmon NAME NODE`."""
+
+    name: str
+    help: str
+    """One clause for help and documents."""
+    op: str
+    """What an `Action` calls it."""
+    asks: bool = False
+    """Whether a person at a terminal has to type the target's name before it is done."""
+    first: tuple[str, ...] = ()
+    """Node states of which `--wait` wants to see one before those of `wait_for`."""
+    wait_for: tuple[str, ...] = ()
+    """Node states that `--wait` waits for; without any there is nothing to wait for."""
+
+
+_AWAY: Final = ("draining", "left", "suspect", "removed", "joining", "recovering")
+ACTION_VERBS: Final = (
+    Verb(
+        name="drain",
+        op="drain",
+        help="empty a node: its clients move to the others, then it leaves",
+        asks=True,
+        wait_for=("left",),
+    ),
+    Verb(name="abort", op="abort", help="call a drain off", wait_for=("online",)),
+    Verb(name="undrain", op="abort", help="the same as abort", wait_for=("online",)),
+    Verb(name="cordon", op="cordon", help="let a node keep what it has and take nothing new"),
+    Verb(name="uncordon", op="uncordon", help="let a node take clients again"),
+    Verb(
+        name="kill",
+        op="kill",
+        help="send a signal to a node's process",
+        asks=True,
+        wait_for=("removed", "left"),
+    ),
+    Verb(
+        name="start",
+        op="start",
+        help="start a node's process again, or call back a node that left",
+        wait_for=("online",),
+    ),
+    Verb(
+        name="stop",
+        op="stop",
+        help="ask a node's process to end: it drains first, and stays down",
+        asks=True,
+        wait_for=("removed", "left"),
+    ),
+    Verb(
+        name="restart",
+        op="restart",
+        help="ask a node's process to end, as stop does, and start it again",
+        asks=True,
+        first=_AWAY,
+        wait_for=("online",),
+    ),
+    Verb(name="freeze", op="freeze", help="stop a node's process where it stands, for a while"),
+    Verb(name="thaw", op="thaw", help="let a frozen process go on"),
+    Verb(
+        name="fault",
+        op="fault",
+        help="break a process or a link on purpose, for a while",
+        asks=True,
+    ),
+    Verb(name="heal", op="heal", help="end faults before their time"),
+)
+"""Everything that changes something, in the order of help."""
+
 BY_ID: Final = {command.id: command for command in COMMANDS}
 KILL_SIGNALS: Final = ("TERM", "KILL", "STOP", "CONT")
 
@@ -125,7 +196,7 @@ KILL_SIGNALS: Final = ("TERM", "KILL", "STOP", "CONT")
 class Action:
     """An operation that a person asked for. wsmon asks; whoever owns the process acts.
 
-    `op` is one of drain, abort, kill, start; `node` its target; `args` what the operation takes besides.
+    `op` is one of those of `ACTION_VERBS`; `node` its target, empty for everything; `args` what it takes besides.
     """
 
     op: str

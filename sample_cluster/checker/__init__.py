@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from sample_cluster.checker.dial import AdminLink
+from sample_cluster.checker.dial import AdminLink, Canary
 from sample_cluster.checker.http_probe import get_health
 from sample_cluster.checker.redis_plane import RedisPlane
 from sample_cluster.checker.service import Checker
@@ -18,6 +18,7 @@ async def run_checker(settings: RoleSettings) -> None:
 
 async def _serve(role: Role) -> None:
     settings = role.settings
+    canary = Canary(settings.admin)
     checker = Checker(
         name=settings.id,
         profile=settings.profile,
@@ -25,6 +26,7 @@ async def _serve(role: Role) -> None:
         teller=role.agent,
         dial=AdminLink.open,
         get_health=get_health,
+        canary=canary.sing,
         process_state=role.process_state,
     )
 
@@ -32,6 +34,8 @@ async def _serve(role: Role) -> None:
         return {"node": checker.check_forget(command).node}
 
     role.agent.operation("forget", checker.forget, check=check_forget)
+    role.agent.operation("hold", checker.hold, check=checker.check_hold)
+    role.agent.operation("step_down", checker.step_down, check=checker.check_step_down)
     running = asyncio.create_task(checker.run(), name="checker")
     stopping = asyncio.create_task(role.stopping.wait(), name="stopping")
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -39,3 +43,5 @@ async def _serve(role: Role) -> None:
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+    await checker.resign()
+    await canary.close()

@@ -1,14 +1,18 @@
 """Admin connections for heartbeats, and how a refused connect is told from a silent one."""
 
+import socket
 from collections.abc import Callable
 from typing import Final, Self
 
 from wsmon.agent.client import AdminClient, open_admin
 from wsmon.errors import UnreachableError
+from wsmon.protocol.frames import Actor, JsonObject
 from wsmon.protocol.session import StateChanged, WatchInput
 
 WORD_WITHIN_MS: Final = 50
 """How soon after a node says so we want to know that it drains: until then it is sent new clients."""
+CANARY_READS_MS: Final = 10_000
+"""Our own state is of no interest to us."""
 
 
 class RefusedError(UnreachableError):
@@ -48,6 +52,11 @@ class AdminLink:
             raise
 
     @property
+    def id(self) -> str:
+        """Who says to be at the other end."""
+        return self._client.hello.id
+
+    @property
     def boot(self) -> int:
         """Which life of the node is at the other end."""
         return self._client.hello.boot
@@ -56,6 +65,18 @@ class AdminLink:
         """Return the round trip in seconds."""
         return await self._client.ping()
 
+    async def reaches(self, node: str, *, within_s: float) -> bool | None:
+        """Ask the node at the other end whether it reaches `node`; None: it cannot tell.
+
+        Raises:
+            UnreachableError: the connection is gone.
+
+        """
+        asked: JsonObject = {"node": node, "timeout_ms": max(round(within_s * 1_000, 1), 1.0)}
+        result = await self._client.command("probe", asked, actor=Actor(user="checker", host=socket.gethostname()))
+        reached = (result.effect or {}).get("reached") if result.ok else None
+        return reached if isinstance(reached, bool) else None
+
     async def closed(self) -> None:
         """Wait until the connection is gone."""
         await self._client.closed()
@@ -63,3 +84,32 @@ class AdminLink:
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
+
+
+class Canary:
+    """Asks our own admin socket as a node's is asked: if that does not answer, the fault is ours."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: AdminClient | None = None
+
+    async def sing(self) -> None:
+        """Return when our own socket has answered. The caller sets the timeout.
+
+        Raises:
+            UnreachableError, ProtocolError: it does not.
+
+        """
+        if self._client is None:
+            self._client = await open_admin(self._url, interval_ms=CANARY_READS_MS)
+        try:
+            await self._client.ping()
+        except UnreachableError:
+            client, self._client = self._client, None
+            await client.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()

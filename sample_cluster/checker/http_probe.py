@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from sample_cluster.core.health import HealthEvent, HttpFailed, HttpOk
+from sample_cluster.core.health import Denied, HealthEvent, HttpOk, Impostor, Kind, Unasked
 from wsmon.errors import RemoteProtocolError
 from wsmon.protocol.fields import Fields, parse_object
 from wsmon.protocol.states import NodeState
@@ -79,19 +79,30 @@ async def get_health(host: str, port: int) -> HttpAnswer:
             await writer.wait_closed()
 
 
-def judge(answer: HttpAnswer) -> HealthEvent | None:
-    """Return what the answer says of the node; None for a node that says that it is draining, which is no failure."""
-    status, boot = _status_and_boot(answer.body)
+def judge(answer: HttpAnswer, *, node: str) -> HealthEvent:
+    """Return what the answer says of the node; one that says that it is draining is no failure."""
+    told = _told(answer.body)
+    if told.node is not None and told.node != node:
+        return Impostor(kind=Kind.HTTP, claims=told.node[:80])
     if answer.status == HTTPStatus.OK:
-        return HttpOk(boot=boot, status=answer.status)
-    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and status in (NodeState.DRAINING, NodeState.LEFT):
-        return None
-    return HttpFailed(why=f"answered {answer.status}", status=answer.status)
+        return HttpOk(boot=told.boot, status=answer.status)
+    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and told.status in (NodeState.DRAINING, NodeState.LEFT):
+        return Unasked(kind=Kind.HTTP)
+    return Denied(kind=Kind.HTTP, why=f"answered {answer.status}", status=answer.status)
 
 
-def _status_and_boot(body: bytes) -> tuple[str | None, int | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    status: str | None = None
+    boot: int | None = None
+    node: str | None = None
+
+
+def _told(body: bytes) -> _Told:
     try:
         fields = Fields(parse_object(body, what="health"), "health")
-        return fields.text_or_none("status"), fields.integer_or_none("boot")
+        return _Told(
+            status=fields.text_or_none("status"), boot=fields.integer_or_none("boot"), node=fields.text_or_none("node")
+        )
     except RemoteProtocolError:
-        return None, None
+        return _Told()

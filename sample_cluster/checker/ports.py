@@ -19,6 +19,10 @@ class ClusterView:
     """Entries of kind node whose lease runs."""
     expired: frozenset[str] = frozenset()
     """Ids whose lease ran out; every other id took its entry back, or never had one."""
+    checkers: frozenset[str] = frozenset()
+    """Ids of the checkers that are there, ourselves included."""
+    refused: tuple[str, ...] = ()
+    """What stands there and makes no sense: where, and why it was refused, in words."""
     table: Mapping[str, Verdict] = field(default_factory=dict)
 
 
@@ -53,6 +57,10 @@ class ControlPlane(Protocol):
         """Take or renew the lease."""
         ...
 
+    async def release(self, claim: Claim) -> None:
+        """Give the lease back if it is ours, so that the next one need not wait for its end."""
+        ...
+
     async def read(self) -> ClusterView:
         """Return registry and table."""
         ...
@@ -70,12 +78,21 @@ class Link(Protocol):
     """An open admin connection to a node."""
 
     @property
+    def id(self) -> str:
+        """Who says to be at the other end."""
+        ...
+
+    @property
     def boot(self) -> int:
         """Which life of the node is at the other end."""
         ...
 
     async def ping(self) -> float:
         """Return the round trip in seconds; raise UnreachableError if the connection is gone."""
+        ...
+
+    async def reaches(self, node: str, *, within_s: float) -> bool | None:
+        """Say whether the node at the other end reaches `node`; None: it cannot tell. Raises like `ping`."""
         ...
 
     async def closed(self) -> None:

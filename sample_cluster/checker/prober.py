@@ -1,148 +1,144 @@
-"""Keeps asking one node, as its `NodeHealth` says, and tells what it found."""
+"""Carries out the probes of one node, as the judgement says, and tells what came of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from sample_cluster.checker.dial import RefusedError
 from sample_cluster.checker.http_probe import HttpAnswer, judge
 from sample_cluster.checker.ports import Dial, Link
-from sample_cluster.config import Profile
 from sample_cluster.core.address import split_address
 from sample_cluster.core.health import (
     AdminClosed,
+    Broken,
     ConnectRefused,
     HealthEvent,
-    HeartbeatMissed,
     HeartbeatOk,
-    HttpFailed,
+    Impostor,
     Kind,
     NodeHealth,
     NodeSays,
     Registered,
+    Unasked,
 )
+from sample_cluster.core.probe import Said
 from wsmon.errors import ProtocolError, UnreachableError, UsageError
 from wsmon.protocol.registry import RegistryEntry
 from wsmon.protocol.states import NodeState
 
-SLEEP_S_MIN: Final = 0.001
-"""Timers may fire one tick of the clock early; waiting for what is left of it would not move a coarse clock."""
-SLEEP_S_MAX: Final = 3_600.0
-LAST_LOOKS: Final = 5
-"""Turns of the loop that an answer needs from the socket to the one who waits for it."""
-
 GetHealth = Callable[[str, int], Coroutine[Any, Any, HttpAnswer]]
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """No answer came in time; our own timer fired `late_s` after that."""
-
-    late_s: float
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Prober:
-    """Heartbeats and HTTP checks of one node. `run` until cancelled; `meet` when the registry tells something."""
+    """Everything that is asked of one node. `send` when the judgement says so, `close` at the end."""
 
     def __init__(
         self,
         health: NodeHealth,
-        profile: Profile,
         *,
         dial: Dial,
         get_health: GetHealth,
-        feed: Callable[[NodeHealth, HealthEvent], None],
+        tell: Callable[[HealthEvent], None],
         on_closed: Callable[[], None],
+        spawn: Spawn,
     ) -> None:
-        """`feed` takes every event; `on_closed` is called when the node ended its admin connection."""
+        """`tell` takes every event; `on_closed` is called when the node ended its admin connection."""
         self.health = health
-        self._profile = profile
         self._dial = dial
         self._get_health = get_health
-        self._feed = feed
+        self._tell = tell
         self._on_closed = on_closed
+        self._spawn = spawn
         self._entry: RegistryEntry | None = None
         self._link: Link | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._wake = {Kind.HEARTBEAT: asyncio.Event(), Kind.HTTP: asyncio.Event()}
+        self._probes: dict[Kind, asyncio.Task[None]] = {}
 
     def meet(self, entry: RegistryEntry) -> None:
         """Take what the node registered."""
         self._entry = entry
-        self.tell(Registered(boot=entry.boot))
+        self._tell(Registered(boot=entry.boot))
 
-    def tell(self, event: HealthEvent) -> None:
-        """Feed one event, and look again when the next probe is due."""
-        self._feed(self.health, event)
-        for wake in self._wake.values():
-            wake.set()
+    def send(self, kind: Kind) -> None:
+        """Send a probe; one of this kind that is still on its way is over."""
+        self.give_up(kind)
+        self._probes[kind] = self._spawn(self._probe(kind))
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
+    def give_up(self, kind: Kind) -> None:
+        """Wait no longer for the answer to a probe."""
+        task = self._probes.pop(kind, None)
+        if task is not None:
+            task.cancel()
+
+    async def reaches(self, node: str, *, within_s: float) -> Said:
+        """Ask this node whether it reaches another."""
+        link = self._link
+        if link is None:
+            return Said.NOTHING
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._repeat(Kind.HEARTBEAT, self._heartbeat), name=f"heartbeat-{self.health.node}")
-                group.create_task(self._repeat(Kind.HTTP, self._http_check), name=f"http-{self.health.node}")
-        finally:
-            await self._drop_link()
+            # Twice: its own time begins when the question arrives.
+            async with asyncio.timeout(2 * within_s):
+                reached = await link.reaches(node, within_s=within_s)
+        except (TimeoutError, UnreachableError):
+            return Said.NOTHING
+        return Said.NOTHING if reached is None else Said.YES if reached else Said.NO
 
-    async def _repeat(self, kind: Kind, probe: Callable[[], Awaitable[HealthEvent | None]]) -> None:
-        clock = asyncio.get_running_loop().time
-        wake = self._wake[kind]
-        while True:
-            wake.clear()
-            delay_s = self.health.due(kind) - clock()
-            if delay_s > 0:
-                try:
-                    async with asyncio.timeout(min(max(delay_s, SLEEP_S_MIN), SLEEP_S_MAX)):
-                        await wake.wait()
-                except TimeoutError:
-                    pass
-                continue
-            self.health.ask(kind, clock())
-            event = await probe()
-            if event is not None:
-                self.tell(event)
+    async def close(self) -> None:
+        """Ask nothing more."""
+        for kind in tuple(self._probes):
+            self.give_up(kind)
+        link = self._detach()
+        if link is not None:
+            await link.close()
+
+    async def _probe(self, kind: Kind) -> None:
+        event = await (self._http_check() if kind is Kind.HTTP else self._heartbeat())
+        # Done before it is told: what is sent because of it must not find us still at work.
+        if self._probes.get(kind) is asyncio.current_task():
+            del self._probes[kind]
+        if event is not None:
+            self._tell(event)
 
     async def _heartbeat(self) -> HealthEvent | None:
-        if self._link is not None and self.health.boot is not None and self._link.boot < self.health.boot:
-            await self._drop_link()  # Another life of the node is registered by now.
+        known = self._link
+        if known is not None and self.health.boot is not None and known.boot < self.health.boot:
+            self._detach()  # Another life of the node is registered by now.
+            self._spawn(known.close())
+            known = None
         try:
-            found = await _in_time(self._ping(), self._profile.heartbeat.timeout_s)
+            link = known or await self._connect()
+            if isinstance(link, Broken | Impostor):
+                return link
+            return HeartbeatOk(boot=link.boot, rtt_s=await link.ping())
         except RefusedError:
             return ConnectRefused()
         except (UnreachableError, ProtocolError, UsageError) as error:
-            return HeartbeatMissed(why=_short(error.message))
-        return HeartbeatMissed(late_s=found.late_s) if isinstance(found, Late) else found
+            # Of a connection that worked, `_watch_link` tells the end.
+            return Broken(kind=Kind.HEARTBEAT, why=_short(error.message)) if known is None else None
 
-    async def _ping(self) -> HealthEvent | None:
-        link = self._link
-        if link is None:
-            if self._entry is None:
-                return HeartbeatMissed(why="no address known")
-            fresh = await self._dial(self._entry.admin, self._hear)
-            self._link = fresh
-            self._watch = asyncio.create_task(self._watch_link(fresh), name=f"link-{self.health.node}")
-            return HeartbeatOk(boot=fresh.boot, rtt_s=await fresh.ping())
-        try:
-            return HeartbeatOk(boot=link.boot, rtt_s=await link.ping())
-        except UnreachableError:
-            return None  # It ended while we waited; `_watch_link` tells.
+    async def _connect(self) -> Link | Broken | Impostor:
+        if self._entry is None:
+            return Broken(kind=Kind.HEARTBEAT, why="no address known")
+        fresh = await self._dial(self._entry.admin, self._hear)
+        if fresh.id != self.health.node:
+            await fresh.close()
+            return Impostor(kind=Kind.HEARTBEAT, claims=_short(fresh.id))
+        self._link = fresh
+        self._watch = self._spawn(self._watch_link(fresh))
+        return fresh
 
-    async def _http_check(self) -> HealthEvent | None:
+    async def _http_check(self) -> HealthEvent:
         address = None if self._entry is None else self._entry.address
         if address is None:
-            return None  # It does not serve clients yet.
+            return Unasked(kind=Kind.HTTP)  # It does not serve clients yet.
         try:
             host, port = split_address(address)
-            found = await _in_time(self._get_health(host, port), self._profile.http.timeout_s)
+            return judge(await self._get_health(host, port), node=self.health.node)
         except (ValueError, ProtocolError) as error:
-            return HttpFailed(why=_short(str(error)))
+            return Broken(kind=Kind.HTTP, why=_short(str(error)))
         except OSError as error:
-            return HttpFailed(why=_short(error.strerror or type(error).__name__))
-        return HttpFailed(why="no answer", late_s=found.late_s) if isinstance(found, Late) else judge(found)
+            return Broken(kind=Kind.HTTP, why=_short(error.strerror or type(error).__name__))
 
     def _hear(self, word: str) -> None:
         link = self._link
@@ -152,43 +148,22 @@ class Prober:
             state = NodeState(word)
         except ValueError:
             return  # A word of a later version; what probes find out holds.
-        self.tell(NodeSays(boot=link.boot, state=state))
+        self._tell(NodeSays(boot=link.boot, state=state))
 
     async def _watch_link(self, link: Link) -> None:
         await link.closed()
         if self._link is link:
             self._link = None
-            self.tell(AdminClosed())
+            self._tell(AdminClosed())
             self._on_closed()
 
-    async def _drop_link(self) -> None:
+    def _detach(self) -> Link | None:
+        """Let go of the admin connection and return it, to be closed."""
         link, self._link = self._link, None
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
-        if link is not None:
-            await link.close()
-
-
-async def _in_time(work: Coroutine[Any, Any, Answer], timeout_s: float) -> Answer | Late:
-    """Return what `work` answers within `timeout_s`, else how late our timer was. What it raises is raised."""
-    clock = asyncio.get_running_loop().time
-    task = asyncio.create_task(work)
-    started = clock()
-    try:
-        await asyncio.wait([task], timeout=timeout_s)
-        late_s = clock() - started - timeout_s
-        # A loop that was held up finds the answer and the timeout at once: read the socket before calling it late.
-        for _ in range(LAST_LOOKS):
-            if not task.done():
-                await asyncio.sleep(0)
-        return task.result() if task.done() else Late(late_s)
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # Seen, so that nobody warns of it: the answer came too late either way.
+        return link
 
 
 def _short(text: str) -> str:

@@ -1,8 +1,7 @@
 """The control plane in Redis."""
 
-import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar, cast
 
 from sample_cluster.checker.ports import ClusterView, Conflict, Stale, WriteOutcome, Written
@@ -15,32 +14,33 @@ from wsmon.protocol.fields import dump_object
 from wsmon.protocol.registry import STREAM_LENGTH, Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
 from wsmon.protocol.states import NodeState, PeerKind
 
-log = logging.getLogger(__name__)
-
 Answer = TypeVar("Answer")
 
 
-def decode_entries(texts: dict[str, str | None]) -> dict[str, RegistryEntry]:
-    """Return the entries that are there and parse, by id."""
-    entries = {}
+def decode_entries(texts: Mapping[str, str | None]) -> tuple[dict[str, RegistryEntry], dict[str, str]]:
+    """Return the entries that are there and make sense, by id, and what is wrong with the others."""
+    entries, refused = {}, {}
     for name, text in texts.items():
         try:
             if text is not None:
-                entries[name] = decode_entry(text)
+                entry = decode_entry(text)
+                if entry.id != name:
+                    raise RemoteProtocolError(f"it says that it is {entry.id}")
+                entries[name] = entry
         except RemoteProtocolError as error:
-            log.warning("registry entry of %s is ignored: %s", name, error)
-    return entries
+            refused[name] = f"registry entry of {name}: {error}"
+    return entries, refused
 
 
-def decode_table(texts: dict[str, str]) -> dict[str, Verdict]:
-    """Return the verdicts that parse, by node."""
-    table = {}
+def decode_table(texts: Mapping[str, str]) -> tuple[dict[str, Verdict], dict[str, str]]:
+    """Return the verdicts that parse, by node, and what is wrong with the others."""
+    table, refused = {}, {}
     for name, text in texts.items():
         try:
             table[name] = decode_verdict(text, node=name)
         except RemoteProtocolError as error:
-            log.warning("verdict on %s is ignored: %s", name, error)
-    return table
+            refused[name] = f"verdict on {name}: {error}"
+    return table, refused
 
 
 class RedisPlane:
@@ -54,32 +54,47 @@ class RedisPlane:
         self._scripts = Scripts(client)
 
     async def claim(self, claim: Claim) -> LeaseAnswer:
-        """Take or renew the lease."""
-        answer = await self._call(
-            Call(
-                "lease",
-                (self._keys.checker_lease, self._keys.checker_epoch),
-                (self._who, claim.epoch, claim.floor, int(claim.fresh), self._ttl_ms),
-            )
-        )
+        """Take or renew the lease. It writes in any case, so that its failure means that Redis cannot be written to."""
+        answer = await self._lease(claim, "take" if claim.take else "look")
         if answer[0] == "granted":
             return Granted(epoch=int(answer[1]))
-        return HeldBy(epoch=int(answer[1]), who=answer[2])
+        left_ms = int(answer[3])
+        return HeldBy(epoch=int(answer[1]), who=answer[2], left_s=left_ms / 1_000 if left_ms >= 0 else None)
+
+    async def release(self, claim: Claim) -> None:
+        """Give the lease back if it is ours."""
+        await self._lease(claim, "release")
+
+    async def _lease(self, claim: Claim, what: str) -> list[str]:
+        keys = self._keys
+        answer: list[str] = await self._call(
+            Call(
+                "lease",
+                (keys.checker_lease, keys.checker_epoch, f"{keys.checker_lease}:canary"),
+                (self._who, claim.epoch, claim.floor, int(claim.fresh), self._ttl_ms, what),
+            )
+        )
+        return answer
 
     async def read(self) -> ClusterView:
         """Return registry and table."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrange(self._keys.nodes, 0, -1, withscores=True)
         pipe.hgetall(self._keys.health)
-        leases, table = await _available(pipe.execute())
+        leases, verdicts = await _available(pipe.execute())
         names = [name for name, _ in leases]
         texts = await _available(self._redis.mget([self._keys.node(name) for name in names])) if names else []
         registered = dict(zip(names, texts, strict=True))
         now = time.time()
+        entries, refused = decode_entries(registered)
+        table, unreadable = decode_table(verdicts)
         return ClusterView(
-            nodes={name: entry for name, entry in decode_entries(registered).items() if entry.kind is PeerKind.NODE},
+            nodes={name: entry for name, entry in entries.items() if entry.kind is PeerKind.NODE},
+            # A lease is judged by whether Redis still has the entry, too: our own clock may have jumped.
             expired=frozenset(name for name, until in leases if until < now or registered[name] is None),
-            table=decode_table(table),
+            checkers=frozenset(name for name, entry in entries.items() if entry.kind is PeerKind.CHECKER),
+            table=table,
+            refused=(*refused.values(), *unreadable.values()),
         )
 
     async def write(self, verdict: Verdict, transition: Transition, *, expected: int) -> WriteOutcome:
@@ -127,7 +142,7 @@ class RedisPlane:
             case ["stale", epoch]:
                 return Stale(int(epoch))
             case ["conflict", standing, version]:
-                table = decode_table({verdict.node: standing}) if standing else {}
+                table, _ = decode_table({verdict.node: standing} if standing else {})
                 return Conflict(table.get(verdict.node), int(version))
             case _:
                 return Written()

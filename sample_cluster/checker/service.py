@@ -1,32 +1,44 @@
 """The checker: finds nodes, has each probed, leads if it may, writes verdicts and tells what it sees."""
 
 import asyncio
-import contextlib
 import logging
+import math
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, Final
 
-from sample_cluster.checker.ports import Conflict, ControlPlane, Dial, Stale, Teller, Written
+from sample_cluster.checker.ports import ClusterView, Conflict, ControlPlane, Dial, Stale, Teller, Written
 from sample_cluster.checker.prober import GetHealth, Prober
 from sample_cluster.config import Profile
+from sample_cluster.core.doubt import Tilted
 from sample_cluster.core.health import (
+    AskHelpers,
+    Evidence,
+    GiveUp,
     HealthEvent,
-    Kind,
+    HelperSaid,
+    Hold,
     MissCounted,
     NodeHealth,
     OldBoot,
-    Probe,
+    Release,
+    Send,
     Transition,
     Unregistered,
+    WrongName,
 )
+from sample_cluster.core.judgement import Judgement, Outcome
 from sample_cluster.core.lease import Lease, LeaseChange, Lost, Took
+from sample_cluster.core.probe import Probe, Said
 from sample_cluster.core.verdicts import VerdictQueue
 from sample_cluster.errors import StoreUnavailableError
+from sample_cluster.membership import lease_clock
 from wsmon.agent.cancellation import obey_cancellation
-from wsmon.errors import OperationRefusedError
+from wsmon.errors import OperationRefusedError, ProtocolError, RemoteProtocolError, UnreachableError
 from wsmon.protocol import events
-from wsmon.protocol.frames import Command, JsonObject, ReadOnlyJson
+from wsmon.protocol.fields import Fields
+from wsmon.protocol.frames import Command, Json, JsonObject, ReadOnlyJson
 from wsmon.protocol.registry import Verdict
 from wsmon.protocol.states import CheckerMode, NodeState
 
@@ -35,8 +47,22 @@ log = logging.getLogger(__name__)
 PUBLISH_S: Final = 0.25
 REGISTRY_S: Final = 1.0
 OFFSET_STEP_S: Final = 0.01
-GOLDEN: Final = 0.618034
-"""Multiples of the golden ratio spread any number of nodes evenly over the interval. Source: Knuth, TAOCP 3, 6.4."""
+CLOCK_JUMP_S: Final = 1.0
+"""A wall clock that moves by more than this against a steady one has jumped; less is being slewed."""
+SLEEP_S_MIN: Final = 0.001
+"""Timers may fire one tick of the clock early; waiting for what is left of it would not move a coarse clock."""
+LAST_LOOKS: Final = 5
+"""Turns of the loop that an answer needs from the socket to the one who waits for it."""
+TOLD_AT_ONCE: Final = 16
+"""Of what makes no sense in Redis, this much is told word by word in one look."""
+HOLD_MOST_S: Final = 86_400.0
+HOLDS: Final = (NodeState.ONLINE, NodeState.SUSPECT, NodeState.REMOVED)
+REST_LEASES: Final = 2
+"""Who stood down leaves the lease to others for as long as this many leases."""
+
+
+async def no_canary() -> None:
+    """Be well, always."""
 
 
 class Checker:
@@ -51,49 +77,151 @@ class Checker:
         teller: Teller,
         dial: Dial,
         get_health: GetHealth,
+        canary: Callable[[], Awaitable[None]] = no_canary,
         process_state: Callable[[], JsonObject] = dict,
         wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = lease_clock,
     ) -> None:
+        """`canary` asks our own admin socket; `steady` is a clock that goes on while the machine sleeps."""
         self._name = name
         self._profile = profile
         self._plane = plane
         self._teller = teller
         self._dial = dial
         self._get_health = get_health
+        self._canary = canary
         self._process_state = process_state
         self._wall = wall
+        self._steady = steady
         self._clock = asyncio.get_running_loop().time
         self._lease = Lease(ttl_s=profile.lease_ttl_s, renew_s=profile.lease_renew_s, now=self._clock())
+        self._judgement = Judgement(profile, now=self._clock())
         self._queue = VerdictQueue()
         self._reload: LeaseChange | None = None
-        self._probers: dict[str, tuple[Prober, asyncio.Task[None]]] = {}
+        self._probers: dict[str, Prober] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._joined = 0
         self._claim_now = asyncio.Event()
         self._look = asyncio.Event()
         self._write = asyncio.Event()
         self._changed = asyncio.Event()
+        self._due = asyncio.Event()
         self._stale_refused = 0
-        self._offset_kept_s = 0.0
+        self._senseless: frozenset[str] = frozenset()
+        """What in Redis makes no sense, as of the last look; it was told."""
+        self._others: frozenset[str] = frozenset()
+        """Other checkers in the registry."""
+        self._offset_kept_s = wall() - self._clock()
 
     @property
     def mode(self) -> CheckerMode:
-        """How much we may do at the moment."""
-        return self._lease.mode(self._clock())
+        """How much we may do, and trust ourselves, at the moment."""
+        now = self._clock()
+        return self._judgement.mode(self._lease.mode(now), now)
+
+    @property
+    def _leads(self) -> bool:
+        """Whether what we say may be written. In tilt and panic it may: it was judged before."""
+        return self._lease.mode(self._clock()) is CheckerMode.LEADING
 
     @property
     def nodes(self) -> dict[str, NodeHealth]:
         """What we hold true of every node."""
-        return {name: prober.health for name, (prober, _) in self._probers.items()}
+        return self._judgement.nodes
 
     async def run(self) -> None:
         """Check until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            group.create_task(self._keep_lease(), name="lease")
-            group.create_task(self._watch_registry(), name="registry")
-            group.create_task(self._write_verdicts(), name="verdicts")
-            group.create_task(self._publish(), name="publish")
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._keep_lease(), name="lease")
+                group.create_task(self._watch_registry(), name="registry")
+                group.create_task(self._write_verdicts(), name="verdicts")
+                group.create_task(self._keep_time(), name="time")
+                group.create_task(self._watch_canary(), name="canary")
+                group.create_task(self._publish(), name="publish")
+        finally:
+            for prober in self._probers.values():
+                await prober.close()
+
+    async def resign(self) -> None:
+        """Give the lease back, so that another one need not wait for its end. Call it when `run` is over."""
+        with suppress(StoreUnavailableError):
+            await self._plane.release(self._lease.claim(self._clock()))
+
+    # What an operator may ask.
+
+    async def hold(self, command: Command) -> ReadOnlyJson:
+        """Keep a node in a state, whatever is found; with a `ttl_s` of 0, end that."""
+        event = self._hold_asked(command)
+        node = str(command.args["node"])
+        self._feed(node, event)
+        effect: JsonObject = {"node": node, "state": str(self.nodes[node].state)}
+        if isinstance(event, Hold):
+            effect["until"] = round(event.until + self._offset_s, 3)
+        return effect
+
+    def check_hold(self, command: Command) -> ReadOnlyJson:
+        """Say which node would be held, and where it stands now.
+
+        Raises:
+            OperationRefusedError: there is no such node or state, or we do not lead.
+
+        """
+        self._hold_asked(command)
+        node = str(command.args["node"])
+        return {"node": node, "state": str(self.nodes[node].state)}
+
+    def _hold_asked(self, command: Command) -> Hold | Release:
+        fields = Fields(command.args, command.op)
+        try:
+            node = fields.text("node", longest=256)
+            ttl_s = fields.number("ttl_s", least=0, most=HOLD_MOST_S)
+            state = fields.word("state", NodeState) if ttl_s or fields.has("state") else NodeState.ONLINE
+        except RemoteProtocolError as error:
+            raise OperationRefusedError("bad_args", error.message) from None
+        if state not in HOLDS:
+            raise OperationRefusedError("bad_args", f"hold.state is not one of {', '.join(HOLDS)}")
+        health = self.nodes.get(node)
+        if health is None or health.state is NodeState.LEFT:
+            raise OperationRefusedError("unknown_node", f"no node {node[:64]!r}")
+        self._check_leads()
+        by = command.actor.user
+        if not ttl_s:
+            if health.hold is None:
+                raise OperationRefusedError("not_held", f"{node} is not held")
+            return Release(by=by)
+        return Hold(state=state, until=self._clock() + ttl_s, by=by, why=command.reason or "")
+
+    async def step_down(self, command: Command) -> ReadOnlyJson:
+        """Leave the lead to another checker."""
+        effect = self.check_step_down(command)
+        claim = self._lease.claim(self._clock())
+        self._follow(self._lease.stand_down(self._clock(), rest_s=REST_LEASES * self._profile.lease_ttl_s))
+        self._keep_up()
+        try:
+            await self._plane.release(claim)
+        except StoreUnavailableError as error:
+            self._away(error)
+        self._claim_now.set()
+        return effect
+
+    def check_step_down(self, _command: Command) -> ReadOnlyJson:
+        """Say who could lead instead.
+
+        Raises:
+            OperationRefusedError: we do not lead, or nobody else could.
+
+        """
+        self._check_leads()
+        if not self._others:
+            raise OperationRefusedError("nobody_else", "there is no other checker to lead")
+        others: list[Json] = [*sorted(self._others)]
+        return {"epoch": self._lease.epoch, "others": others}
+
+    def _check_leads(self) -> None:
+        if not self._leads:
+            who = f"; {self._lease.leader} leads" if self._lease.leader else ""
+            raise OperationRefusedError("not_leading", f"this checker is {self.mode}{who}")
 
     async def forget(self, command: Command) -> ReadOnlyJson:
         """Take a node that was removed, or that left, off the list. It is listed again if it comes back."""
@@ -128,15 +256,15 @@ class Checker:
 
         """
         name = command.args.get("node")
-        known = self._probers.get(name) if isinstance(name, str) else None
-        if known is None:
+        health = self.nodes.get(name) if isinstance(name, str) else None
+        if health is None:
             raise OperationRefusedError("unknown_node", f"no node {name!r}")
-        health = known[0].health
         if health.state not in (NodeState.REMOVED, NodeState.LEFT):
             raise OperationRefusedError("not_gone", f"{name} is {health.state}; only a node that is gone is forgotten")
-        if self.mode is not CheckerMode.LEADING:
-            raise OperationRefusedError("not_leading", f"this checker is {self.mode}")
+        self._check_leads()
         return health
+
+    # The lease.
 
     async def _keep_lease(self) -> None:
         while True:
@@ -144,11 +272,12 @@ class Checker:
             self._claim_now.clear()
             asked_at = self._clock()
             try:
-                answer = await self._plane.claim(self._lease.claim)
+                answer = await self._plane.claim(self._lease.claim(asked_at))
             except StoreUnavailableError as error:
                 self._away(error)
             else:
                 self._follow(self._lease.answered(answer, asked_at=asked_at, now=self._clock()))
+                self._keep_up()
             await _wait(self._claim_now, self._lease.deadline - self._clock())
 
     def _away(self, error: Exception) -> None:
@@ -156,6 +285,12 @@ class Checker:
             log.warning("verdicts are held back: %s", error)
             self._changed.set()
         self._lease.failed(self._clock())
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        """Let the judgement know whether we lead. Not before the table is read: its states are to be inherited."""
+        self._judgement.follow(self._clock(), leads=self._leads and self._reload is None)
+        self._due.set()
 
     def _follow(self, change: LeaseChange | None) -> None:
         """Do what a change of leadership asks for."""
@@ -166,10 +301,14 @@ class Checker:
             self._queue.clear()
             self._reload = None
         else:
+            if isinstance(change, Took) and not change.continuous:
+                self._judgement.forgive()  # Another one led: our own counts say nothing.
             # A second change before the first is worked off: having taken over says more than having got back.
             self._reload = change if isinstance(change, Took) or self._reload is None else self._reload
             self._write.set()
         self._changed.set()
+
+    # Nodes.
 
     async def _watch_registry(self) -> None:
         interval_s = min(REGISTRY_S, self._profile.heartbeat.interval_s / 2)
@@ -181,65 +320,146 @@ class Checker:
             except StoreUnavailableError:
                 pass  # The lease says so already; what is known goes on being probed.
             else:
-                following = self.mode is CheckerMode.STANDBY
-                for name, verdict in view.table.items():
-                    self._lease.raise_floor(verdict.epoch)
-                    fresh = name not in self._probers
-                    prober = self._prober(name)
-                    if fresh or following:
-                        self._inherit(prober.health, verdict)
-                for name, entry in view.nodes.items():
-                    self._prober(name).meet(entry)
-                for name in self._probers.keys() - view.nodes.keys():
-                    self._prober(name).tell(Unregistered(clean=name not in view.expired))
-                with contextlib.suppress(StoreUnavailableError):
+                self._take(view)
+                with suppress(StoreUnavailableError):
                     await self._drop_old()
             await _wait(self._look, interval_s)
+
+    def _take(self, view: ClusterView) -> None:
+        """Take in what the registry and the table say."""
+        self._others = view.checkers - {self._name}
+        news = [text for text in view.refused if text not in self._senseless]
+        self._senseless = frozenset(view.refused)
+        for text in news[:TOLD_AT_ONCE]:
+            self._refuse("entry", text)
+        if len(news) > TOLD_AT_ONCE:
+            self._refuse("entry", f"{len(news) - TOLD_AT_ONCE} more make no sense")
+        following = self._lease.mode(self._clock()) is CheckerMode.STANDBY
+        for name, verdict in view.table.items():
+            self._lease.raise_floor(verdict.epoch)
+            fresh = name not in self._probers
+            self._prober(name)
+            if fresh or (following and not self._queue.outdates(verdict)):
+                self._inherit(self.nodes[name], verdict)
+        for name, entry in view.nodes.items():
+            self._prober(name).meet(entry)
+        for name in self._probers.keys() - view.nodes.keys():
+            self._feed(name, Unregistered(clean=name not in view.expired))
 
     def _prober(self, name: str) -> Prober:
         """Return the node's prober; a node not seen before gets one."""
         known = self._probers.get(name)
-        if known is not None:
-            return known[0]
+        if known is None:
+            known = Prober(
+                self._judgement.node(name, self._clock()),
+                dial=self._dial,
+                get_health=self._get_health,
+                tell=lambda event: self._feed(name, event),
+                on_closed=self._look.set,
+                spawn=self._spawn,
+            )
+            self._probers[name] = known
+            self._due.set()
+        return known
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._group is not None
-        health = NodeHealth(name, self._profile, now=self._clock(), phase=self._joined * GOLDEN % 1)
-        self._joined += 1
-        prober = Prober(
-            health,
-            self._profile,
-            dial=self._dial,
-            get_health=self._get_health,
-            feed=self._feed,
-            on_closed=self._look.set,
-        )
-        self._probers[name] = prober, self._group.create_task(prober.run(), name=f"probe-{name}")
-        return prober
+        return self._group.create_task(work)
 
     def _inherit(self, health: NodeHealth, verdict: Verdict) -> None:
-        kind = verdict.evidence.get("kind")
+        now = self._clock()
         health.inherit(
             verdict.state,
-            since=self._clock() - (self._wall() - verdict.at),
+            # Not in the future, whatever the clock of the one who wrote it said.
+            since=min(now - (self._wall() - verdict.at), now),
             reason=verdict.reason,
-            kind=Kind(kind) if isinstance(kind, str) and kind in list(Kind) else None,
+            evidence=Evidence.inherited(verdict.evidence, offset_s=self._offset_s),
             boot=verdict.boot,
         )
 
-    def _feed(self, health: NodeHealth, event: HealthEvent) -> None:
-        for finding in health.step(event, self._clock()):
-            match finding:
+    # Judgement.
+
+    async def _keep_time(self) -> None:
+        """Let time pass for the judgement, and do what it says."""
+        while True:
+            self._due.clear()
+            delay_s = self._judgement.deadline - self._clock()
+            if delay_s > 0:
+                await _wait(self._due, max(delay_s, SLEEP_S_MIN))
+                continue
+            # A loop that was held up finds answers and timeouts at once: read the sockets before calling anybody late.
+            for _ in range(LAST_LOOKS):
+                await asyncio.sleep(0)
+            now = self._clock()
+            self._judgement.follow(now, leads=self._leads and self._reload is None)
+            self._do(self._judgement.tick(now, steady=self._steady()))
+
+    async def _watch_canary(self) -> None:
+        while True:
+            await asyncio.sleep(self._profile.heartbeat.interval_s)
+            answered = True
+            try:
+                async with asyncio.timeout(self._profile.heartbeat.timeout_s):
+                    await self._canary()
+            except (TimeoutError, UnreachableError, ProtocolError):
+                answered = False
+            self._judgement.doubt.canary(self._clock(), answered=answered)
+
+    def _feed(self, name: str, event: HealthEvent) -> None:
+        if name not in self.nodes:
+            return  # It was dropped while it was asked.
+        now = self._clock()
+        self._judgement.follow(now, leads=self._leads and self._reload is None)
+        self._do(self._judgement.step(name, event, now, steady=self._steady()))
+        self._due.set()
+
+    def _do(self, outcomes: Iterable[Outcome]) -> None:
+        """Carry out what the judgement wants, and tell what it found."""
+        for outcome in outcomes:
+            match outcome:
+                case Send(node=node, kind=kind):
+                    self._probers[node].send(kind)
+                case GiveUp(node=node, kind=kind):
+                    self._probers[node].give_up(kind)
+                case AskHelpers(helpers=helpers):
+                    for helper in helpers:
+                        self._spawn(self._ask(helper, outcome))
                 case Transition():
-                    log.info("%s: %s -> %s: %s", finding.node, finding.old, finding.new, finding.reason)
-                    if self.mode is CheckerMode.LEADING:
-                        self._queue.add(finding)
+                    log.info("%s: %s -> %s: %s", outcome.node, outcome.old, outcome.new, outcome.reason)
+                    if self._leads:
+                        self._queue.add(outcome)
                         self._write.set()
                     self._changed.set()
-                case MissCounted(count=count, needed=needed):
-                    if self.mode is not CheckerMode.STANDBY:
-                        self._teller.emit(events.HeartbeatMissed(node=health.node, count=count, needed=needed))
-                case OldBoot(boot=boot, known=known):
+                case MissCounted(node=node, count=count, needed=needed):
+                    if self._lease.mode(self._clock()) is not CheckerMode.STANDBY:
+                        self._teller.emit(events.HeartbeatMissed(node=node, count=count, needed=needed))
+                case OldBoot(node=node, boot=boot, known=known):
                     reason = f"boot {boot} is over, boot {known} stands for the node"
-                    self._teller.emit(events.ZombieRefused(node=health.node, reason=reason))
+                    self._teller.emit(events.ZombieRefused(node=node, reason=reason))
+                case WrongName(node=node, kind=kind, claims=claims):
+                    self._refuse("answer", f"{kind} of {node}: it says that it is {claims}", node=node)
+                case Tilted(gap_s=gap_s, until=until):
+                    log.warning("nothing was done for %.1f s; nothing is judged for a while", gap_s)
+                    freeze_s = round(until - self._clock(), 1)
+                    self._emit("tilt", {"gap_s": round(gap_s, 1), "freeze_s": freeze_s})
+                    self._changed.set()
+
+    async def _ask(self, helper: str, asked: AskHelpers) -> None:
+        prober = self._probers.get(helper)
+        said = Said.NOTHING if prober is None else await prober.reaches(asked.node, within_s=asked.within_s)
+        self._feed(asked.node, HelperSaid(kind=asked.kind, asked=asked.asked, helper=helper, said=said))
+
+    def _refuse(self, what: str, reason: str, *, node: str | None = None) -> None:
+        """Tell what was refused, and why. Nothing else comes of it."""
+        log.warning("refused: %s", reason)
+        fields: JsonObject = {"what": what, "reason": reason[:256]}
+        self._emit("refused", fields if node is None else {**fields, "node": node})
+
+    def _emit(self, kind: str, fields: JsonObject) -> None:
+        """Tell an event of a kind that is the checkers' own."""
+        self._teller.emit(events.Unrecognised(kind=kind, fields=fields))
+
+    # Verdicts.
 
     async def _write_verdicts(self) -> None:
         while True:
@@ -258,7 +478,7 @@ class Checker:
     async def _write_what_is_due(self) -> None:
         if self._reload is not None:
             await self._reconcile(self._reload)
-        while self.mode is CheckerMode.LEADING and (draft := self._queue.next()) is not None:
+        while self._leads and (draft := self._queue.next()) is not None:
             transition, epoch = draft.transition, self._lease.epoch
             verdict = Verdict(
                 node=transition.node,
@@ -287,6 +507,7 @@ class Checker:
                     log.warning("the verdict on %s is not the one we knew; writing on top of it", verdict.node)
                     self._queue.conflict(verdict.node, standing, version)
                 case Stale(epoch=later):
+                    self._refuse("verdict", f"verdict of epoch {epoch} on {verdict.node}: epoch {later} leads")
                     self._fence(later)
 
     async def _reconcile(self, change: LeaseChange) -> None:
@@ -298,6 +519,8 @@ class Checker:
                 self._inherit(self._prober(name).health, verdict)
         self._queue.reconcile(view.table, self.nodes.values())
         self._reload = None
+        self._keep_up()
+        self._look.set()  # Who registered meanwhile was not judged yet.
         if isinstance(change, Took):
             self._teller.emit(events.LeaderChanged(epoch=change.epoch, who=self._name))
 
@@ -305,11 +528,12 @@ class Checker:
         self._stale_refused += 1
         self._lease.raise_floor(later)
         self._follow(self._lease.fenced(later, self._clock()))
+        self._keep_up()
         self._claim_now.set()
 
     async def _drop_old(self) -> None:
-        for name, health in self.nodes.items():
-            if not health.forgettable(self._clock()) or self.mode is not CheckerMode.LEADING:
+        for name, health in tuple(self.nodes.items()):
+            if not health.forgettable(self._clock()) or not self._leads:
                 continue
             standing = self._queue.table.get(name)
             if standing is None or isinstance(await self._take_off(standing, "left a while ago"), Written):
@@ -334,16 +558,23 @@ class Checker:
 
     def _drop(self, name: str) -> None:
         self._queue.forget(name)
-        _, task = self._probers.pop(name)
-        task.cancel()
+        self._judgement.drop(name)
+        self._spawn(self._probers.pop(name).close())
         self._changed.set()
+
+    # What is shown.
 
     @property
     def _offset_s(self) -> float:
         """What turns monotonic times into Unix ones; steady, so that old times do not seem to change."""
         offset_s = self._wall() - self._clock()
-        if abs(offset_s - self._offset_kept_s) > OFFSET_STEP_S:
+        moved_s = offset_s - self._offset_kept_s
+        if abs(moved_s) > OFFSET_STEP_S:
             self._offset_kept_s = offset_s
+            if abs(moved_s) > CLOCK_JUMP_S:
+                # Nothing is judged by that clock: it stands on what is shown and written, and nowhere else.
+                log.warning("the wall clock jumped by %+.1f s", moved_s)
+                self._emit("clock_jumped", {"seconds": round(moved_s, 1)})
         return self._offset_kept_s
 
     async def _publish(self) -> None:
@@ -358,20 +589,27 @@ class Checker:
             await _wait(self._changed, PUBLISH_S)
 
     def _state(self) -> JsonObject:
-        mode = self.mode
+        now, floor, doubt = self._clock(), self._judgement.floor, self._judgement.doubt
         state: JsonObject = {
-            "mode": str(mode),
+            "mode": str(self.mode),
             "epoch": self._lease.epoch,
+            "score": doubt.score,
+            "panic": {"removed": floor.removed, "allowed": floor.allowed},
             "targets": {name: self._target(health) for name, health in sorted(self.nodes.items())},
             "stale_verdicts_refused": self._stale_refused,
         }
-        leader = self._name if mode is CheckerMode.LEADING else self._lease.leader
+        leader = self._name if self._leads else self._lease.leader
         if leader:
             state["leader"] = leader
+        signs: list[Json] = [str(sign) for sign in doubt.signs(now)]
+        if signs:
+            state["doubts"] = signs
+        if doubt.tilted(now):
+            state["tilt_until"] = round(doubt.tilted_until + self._offset_s, 1)
         return state
 
     def _target(self, health: NodeHealth) -> JsonObject:
-        offset_s = self._offset_s
+        offset_s, now = self._offset_s, self._clock()
         target: JsonObject = {
             "state": str(health.state),
             "since": round(health.since + offset_s, 3),
@@ -381,9 +619,19 @@ class Checker:
         }
         if health.state is not NodeState.LEFT:
             target["next_probe_at"] = round(health.next_probe_at + offset_s, 1)
+        if health.state not in (NodeState.ONLINE, NodeState.LEFT):
+            target["why"] = health.why(now)
         window = health.removal_window
         if window is not None:
             target["removal_window"] = [round(edge + offset_s, 2) for edge in window]
+        # In tens: what falls all the time need not be told all the time.
+        penalty = round(health.flap.penalty(now), -1)
+        if penalty:
+            target["penalty"] = int(penalty)
+        if health.state is NodeState.QUARANTINED:
+            target["reuse_in_s"] = math.ceil(health.flap.reuse_in_s(now))
+        if health.hold is not None:
+            target["held_until"] = round(health.hold.until + offset_s, 1)
         return target
 
 
@@ -395,6 +643,10 @@ def _probe_object(probe: Probe, offset_s: float) -> JsonObject:
         document["rtt_ms"] = round(probe.rtt_s * 1_000, 1)
     if probe.status is not None:
         document["status"] = probe.status
+    if probe.vouched:
+        document["vouched"] = probe.vouched
+    if probe.failed and probe.helpers:
+        document["helpers"] = {helper: str(said) for helper, said in probe.heard}
     return document
 
 

@@ -2,14 +2,18 @@
 
 Theory of operation. The shell claims the lease at every `deadline` and hands in the answer. A granted lease is counted
 from the moment of asking, so that our own idea of it ends before Redis's does. Whoever cannot reach Redis is blind: it
-neither leads nor stands by, since nothing that it says can be written. All `now` are monotonic seconds.
+neither leads nor stands by, since nothing that it says can be written. Whoever stood down goes on asking who leads, but
+takes no lease until its rest is over. All `now` are monotonic seconds.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from wsmon.protocol.states import CheckerMode
+
+ASK_AFTER_S = 0.02
+"""So long after the end of another's lease it is asked for: Redis must agree that it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,8 @@ class Claim:
     """A new epoch has to be above this, whatever Redis has forgotten."""
     fresh: bool
     """First claim of this process: a lease under our own name is that of an earlier life and may be taken."""
+    take: bool = True
+    """False: only ask who leads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +39,12 @@ class Granted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBy:
-    """Somebody else does, or a later life of ourselves."""
+    """Somebody else does, or a later life of ourselves; nobody if `who` is empty."""
 
     who: str
     epoch: int
+    left_s: float | None = field(default=None, compare=False)
+    """When the lease ends unless it is renewed, if Redis told."""
 
 
 LeaseAnswer: TypeAlias = Granted | HeldBy
@@ -83,15 +91,17 @@ class Lease:
         self._away = False
         self._fresh = True
         self._floor = 0
+        self._rests_until = -math.inf
 
     def raise_floor(self, epoch: int) -> None:
         """Say that this epoch was seen somewhere: ours must be above it."""
         self._floor = max(self._floor, epoch)
 
-    @property
-    def claim(self) -> Claim:
-        """What to ask of Redis at `deadline`."""
-        return Claim(epoch=self.epoch, floor=max(self._floor, self.epoch), fresh=self._fresh)
+    def claim(self, now: float) -> Claim:
+        """Return what to ask of Redis at `deadline`."""
+        return Claim(
+            epoch=self.epoch, floor=max(self._floor, self.epoch), fresh=self._fresh, take=now >= self._rests_until
+        )
 
     def mode(self, now: float) -> CheckerMode:
         """Return what we are at the moment."""
@@ -120,13 +130,21 @@ class Lease:
                 if epoch != before:
                     return Took(epoch=epoch, continuous=bool(before) and epoch == before + 1)
                 return None if led else Regained()
-            case HeldBy(who=who, epoch=epoch):
+            case HeldBy(who=who, epoch=epoch, left_s=left_s):
+                if left_s is not None:  # Nobody leads from the end of a lease until somebody asks.
+                    self.deadline = min(self.deadline, now + max(left_s, 0.0) + ASK_AFTER_S)
                 return self._lose(who, epoch)
 
     def fenced(self, epoch: int, now: float) -> LeaseChange | None:
         """Say that a write was refused because a later leader, of `epoch`, exists."""
         self.deadline = now
         return self._lose("", epoch)
+
+    def stand_down(self, now: float, *, rest_s: float) -> Lost | None:
+        """Lead no longer, and take no lease for `rest_s`. The shell gives the lease back in Redis."""
+        self._rests_until = now + rest_s
+        self.deadline = now
+        return self._lose("", self.epoch)
 
     def _lose(self, who: str, epoch: int) -> Lost | None:
         changed = self._led or who != self.leader

@@ -5,25 +5,50 @@ Theory of operation. The shell tells the table what it saw (`spawned`, `exited`,
 tell the watchers. A process that ends by itself is started again by the policy, except a node: nodes dying is what
 this cluster demonstrates, and somebody is watching to start them.
 
+What is done to a process on purpose is a fault, told when it begins and when it is over. Faults asked for as such have
+a time after which they are over, and `heal` ends them before that. A kill is over when the process runs again.
+
 All `now` are monotonic seconds and all `at` Unix seconds, given by the caller.
 """
 
 import math
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from sample_cluster.core.faults import check_ttl
 from sample_cluster.core.restart import Restart, RestartTiming
 from wsmon.errors import OperationRefusedError
 from wsmon.protocol.events import FaultEnded, FaultStarted, ProcessExited
 from wsmon.protocol.frames import JsonObject
 
 NODES_MAX: Final = 32
-FREEZE_MAX_S: Final = 3_600.0
-NODE: Final = "node"
+STOPPED_FOR_S: Final = 3_600.0
+"""A process that was sent STOP goes on after this time if nobody sends CONT."""
+DROP_EVERY_S: Final = 0.2
+"""Subscriptions that come back while they are being dropped are dropped again this often."""
+NODE, REDIS = "node", "redis"
 SIGNALS: Final = {name: signal.Signals[f"SIG{name}"].value for name in ("TERM", "KILL", "STOP", "CONT", "INT", "HUP")}
 """What `kill` may send, by the names on the wire."""
+
+
+class ProcessFault(StrEnum):
+    """What can be done to a process."""
+
+    KILL = "kill"
+    """It is gone for the time of the fault, then started again."""
+    FREEZE = "freeze"
+    """It stands still where it is."""
+    STALL = "stall"
+    """The same, said of Redis."""
+    RESTART = "restart"
+    """Redis is asked to end, and started again at once."""
+    DROP_PUBSUB = "drop_pubsub"
+    """Redis cuts the connections of all subscribers, again and again."""
+
+
+_OF_REDIS_ONLY: Final = (ProcessFault.STALL, ProcessFault.RESTART, ProcessFault.DROP_PUBSUB)
 
 
 class Status(StrEnum):
@@ -53,7 +78,12 @@ class SendSignal:
     number: int
 
 
-Deed: TypeAlias = Spawn | SendSignal | ProcessExited | FaultStarted | FaultEnded
+@dataclass(frozen=True, slots=True)
+class DropSubscribers:
+    """Have Redis cut the connections of all subscribers."""
+
+
+Deed: TypeAlias = Spawn | SendSignal | DropSubscribers | ProcessExited | FaultStarted | FaultEnded
 
 
 @dataclass(slots=True)
@@ -76,6 +106,11 @@ class _Process:
     start_due: float = math.inf
     kill_due: float = math.inf
     thaw_due: float = math.inf
+    down_until: float | None = None
+    """Killed on purpose, and to be started again then."""
+    drop_due: float = math.inf
+    drop_until: float = math.inf
+    faults: set[ProcessFault] = field(default_factory=set)
 
     @property
     def alive(self) -> bool:
@@ -120,6 +155,7 @@ class Processes:
         process = self._of(pid)
         if process is not None and process.status is Status.STARTING:
             process.status = Status.RUNNING
+            self._end_faults(process, ProcessFault.KILL, ProcessFault.RESTART)
 
     def seen(self, pid: int, *, stopped: bool) -> None:
         """Take note of whether a process is stopped by a signal, whoever sent it."""
@@ -141,6 +177,8 @@ class Processes:
         self._deeds.append(ProcessExited(id=name, signal=number, code=code))
         if process.again:
             process.start_due = now
+        elif process.wanted and process.down_until is not None:
+            process.start_due = max(now, process.down_until)
         elif process.wanted and process.kind != NODE:
             process.start_due = process.policy.exited(now)
         else:
@@ -158,7 +196,10 @@ class Processes:
     @property
     def deadline(self) -> float:
         """When `tick` has to be called next; infinite if never."""
-        dues = (min(process.start_due, process.kill_due, process.thaw_due) for process in self._table.values())
+        dues = (
+            min(process.start_due, process.kill_due, process.thaw_due, process.drop_due)
+            for process in self._table.values()
+        )
         return min(dues, default=math.inf)
 
     def tick(self, now: float) -> None:
@@ -173,6 +214,8 @@ class Processes:
                 process.frozen = False
                 self._signal(process, "CONT")
                 self._end_freeze(process)
+            if process.drop_due <= now:
+                self._drop(process, now)
 
     def take(self) -> tuple[Deed, ...]:
         """Return what is to be done since the last call, in order."""
@@ -196,6 +239,10 @@ class Processes:
                 row["exit"] = process.exit
             rows[process.id] = row
         return rows
+
+    def kinds(self) -> tuple[tuple[str, str], ...]:
+        """Return all processes as pairs of id and kind."""
+        return tuple((process.id, process.kind) for process in self._table.values())
 
     def pids(self) -> tuple[tuple[str, int], ...]:
         """Return the processes that live, as pairs of id and pid."""
@@ -224,10 +271,12 @@ class Processes:
         if not process.alive and process.start_due < math.inf:  # Waiting for its next attempt.
             if not dry_run:
                 process.start_due, process.wanted = math.inf, False
+                self._end_kill(process)
             return {"id": name, "status": str(process.status)}
         pid = self._pid_of(process)
         if not dry_run:
             process.wanted = process.again = False
+            self._end_kill(process)
             self._ask_to_end(process, now)
         return {"id": name, "pid": pid, "status": "stopping", "killed_after_s": self._stop_within_s}
 
@@ -242,36 +291,77 @@ class Processes:
             process.again = True
         return {"id": name, "pid": pid, "status": "stopping", "killed_after_s": self._stop_within_s}
 
-    def kill(self, name: str, word: str, *, dry_run: bool = False) -> JsonObject:
-        """Send a signal by its name, and nothing else: what follows is what happens to processes outside, too."""
+    def kill(self, name: str, word: str, *, now: float, dry_run: bool = False) -> JsonObject:
+        """Send a signal by its name, and nothing else: what follows is what happens to processes outside, too.
+
+        KILL is a fault until the process runs again, STOP is one for an hour at most.
+        """
         if word not in SIGNALS:
             raise OperationRefusedError("unknown_signal", f"no signal {word!r}; there are: {', '.join(SIGNALS)}")
         process = self._known(name)
         pid = self._pid_of(process)
         if not dry_run:
-            self._signal(process, word)
-            if word in ("STOP", "CONT"):
-                process.frozen = word == "STOP"
+            if word == "STOP":
+                self._freeze(process, ProcessFault.FREEZE, now + STOPPED_FOR_S, STOPPED_FOR_S)
+            elif word == "CONT":
+                self._signal(process, word)
+                process.frozen = False
                 self._end_freeze(process)
+            else:
+                self._signal(process, word)
+                if word == "KILL":
+                    self._begin(process, ProcessFault.KILL)
         return {"id": name, "pid": pid, "signal": f"SIG{word}"}
 
     def freeze(self, name: str, ttl_s: float, *, now: float, dry_run: bool = False) -> JsonObject:
         """Stop a process where it stands; it goes on by itself after `ttl_s` seconds."""
-        if not 0 < ttl_s <= FREEZE_MAX_S:
-            raise OperationRefusedError("bad_argument", f"ttl_s is {ttl_s:g}, not in 0…{FREEZE_MAX_S:g}")
+        return self.fault(name, ProcessFault.FREEZE, ttl_s, now=now, dry_run=dry_run)
+
+    def thaw(self, name: str, *, now: float, dry_run: bool = False) -> JsonObject:
+        """Let a frozen process go on."""
+        return self.kill(name, "CONT", now=now, dry_run=dry_run)
+
+    def fault(self, name: str, word: str, ttl_s: float, *, now: float, dry_run: bool = False) -> JsonObject:
+        """Do one of the process's faults to it, for `ttl_s` seconds; one of the same kind gives way."""
         process = self._known(name)
+        allowed = [fault for fault in ProcessFault if process.kind == REDIS or fault not in _OF_REDIS_ONLY]
+        if word not in allowed:
+            raise OperationRefusedError("unknown_fault", f"{name} has no fault {word!r}; allowed: {', '.join(allowed)}")
+        fault = ProcessFault(word)
+        check_ttl(ttl_s)
         pid = self._pid_of(process)
         if not dry_run:
-            self._end_freeze(process)
-            self._signal(process, "STOP")
-            process.frozen = True
-            process.thaw_due = now + ttl_s
-            self._deeds.append(FaultStarted(fault="freeze", target=name, ttl_s=ttl_s))
-        return {"id": name, "pid": pid, "ttl_s": ttl_s}
+            match fault:
+                case ProcessFault.FREEZE | ProcessFault.STALL:
+                    self._freeze(process, fault, now + ttl_s, ttl_s)
+                case ProcessFault.KILL:
+                    process.down_until = now + ttl_s
+                    self._signal(process, "KILL")
+                    self._begin(process, fault, ttl_s)
+                case ProcessFault.RESTART:
+                    self.restart(name, now=now)
+                    process.kill_due = min(process.kill_due, now + ttl_s)
+                    self._begin(process, fault, ttl_s)
+                case ProcessFault.DROP_PUBSUB:
+                    process.drop_until = now + ttl_s
+                    self._begin(process, fault, ttl_s)
+                    self._drop(process, now)
+        return {"id": name, "pid": pid, "fault": str(fault), "ttl_s": ttl_s}
 
-    def thaw(self, name: str, *, dry_run: bool = False) -> JsonObject:
-        """Let a frozen process go on."""
-        return self.kill(name, "CONT", dry_run=dry_run)
+    def heal(self, name: str | None = None, *, now: float, dry_run: bool = False) -> tuple[str, ...]:
+        """End the faults of one process, or of all; return the processes that had any. Who was killed is started."""
+        found = [process for process in self._table.values() if process.faults and name in (None, process.id)]
+        for process in () if dry_run else found:
+            if process.thaw_due < math.inf:
+                self.thaw(process.id, now=now)
+            if process.drop_due < math.inf:
+                self._end_drop(process)
+            if ProcessFault.KILL in process.faults:
+                process.down_until = now
+                if not process.alive:
+                    process.start_due = math.inf
+                    self._spawn(process)
+        return tuple(process.id for process in found)
 
     def scale(self, nodes: int, *, now: float, dry_run: bool = False) -> JsonObject:
         """Have so many nodes run: starts the lowest that do not, or stops the highest that do.
@@ -317,6 +407,7 @@ class Processes:
 
     def _spawn(self, process: _Process) -> None:
         process.start_due = math.inf
+        process.down_until = None
         process.status = Status.STARTING
         process.asked = process.wanted = True
         process.starts += 1
@@ -335,10 +426,42 @@ class Processes:
             self._signal(process, "CONT")
             self._end_freeze(process)
 
+    def _freeze(self, process: _Process, fault: ProcessFault, until: float, ttl_s: float) -> None:
+        self._end_freeze(process)
+        self._signal(process, "STOP")
+        process.frozen = True
+        process.thaw_due = until
+        self._begin(process, fault, ttl_s)
+
     def _end_freeze(self, process: _Process) -> None:
-        if process.thaw_due < math.inf:
-            process.thaw_due = math.inf
-            self._deeds.append(FaultEnded(fault="freeze", target=process.id))
+        process.thaw_due = math.inf
+        self._end_faults(process, ProcessFault.FREEZE, ProcessFault.STALL)
+
+    def _end_kill(self, process: _Process) -> None:
+        process.down_until = None
+        self._end_faults(process, ProcessFault.KILL, ProcessFault.RESTART)
+
+    def _drop(self, process: _Process, now: float) -> None:
+        if now >= process.drop_until:
+            self._end_drop(process)
+            return
+        self._deeds.append(DropSubscribers())
+        process.drop_due = min(now + DROP_EVERY_S, process.drop_until)
+
+    def _end_drop(self, process: _Process) -> None:
+        process.drop_due = process.drop_until = math.inf
+        self._end_faults(process, ProcessFault.DROP_PUBSUB)
+
+    def _begin(self, process: _Process, fault: ProcessFault, ttl_s: float | None = None) -> None:
+        self._end_faults(process, fault)
+        process.faults.add(fault)
+        self._deeds.append(FaultStarted(fault=fault, target=process.id, ttl_s=ttl_s))
+
+    def _end_faults(self, process: _Process, *faults: ProcessFault) -> None:
+        for fault in faults:
+            if fault in process.faults:
+                process.faults.remove(fault)
+                self._deeds.append(FaultEnded(fault=fault, target=process.id))
 
 
 def signal_name(number: int) -> str:

@@ -38,6 +38,11 @@ class VerdictQueue:
         """What we know to stand in the table."""
         return self._table
 
+    def outdates(self, verdict: Verdict) -> bool:
+        """Say whether we know something newer than this verdict, which was read a while ago."""
+        known = self._table.get(verdict.node)
+        return known is not None and (verdict.epoch, verdict.version) < (known.epoch, known.version)
+
     def add(self, transition: Transition) -> None:
         """Queue a transition."""
         self._waiting.append(transition)
@@ -48,6 +53,8 @@ class VerdictQueue:
         self._versions.clear()
         self._waiting.clear()
         for health in nodes:
+            if health.state is NodeState.LEFT and health.node not in self._table:
+                continue  # It never was there.
             self.add(
                 Transition(
                     node=health.node,
@@ -68,7 +75,11 @@ class VerdictQueue:
             if standing is None:
                 new = replace(transition, old=NodeState.LEFT) if transition.old is transition.new else transition
                 return Draft(transition=new, expected=self._versions.get(transition.node, 0))
-            if standing.state is not transition.new or standing.boot != transition.boot:
+            if _is_over(transition, standing):
+                self._waiting.popleft()
+                continue
+            restated = transition.old is transition.new and standing.reason != transition.reason
+            if standing.state is not transition.new or standing.boot != transition.boot or restated:
                 # The log tells one story: each entry begins where the one before it ended.
                 return Draft(transition=replace(transition, old=standing.state), expected=standing.version)
             self._waiting.popleft()
@@ -101,3 +112,8 @@ class VerdictQueue:
     def clear(self) -> None:
         """Drop everything that waits: somebody else leads."""
         self._waiting.clear()
+
+
+def _is_over(transition: Transition, standing: Verdict) -> bool:
+    """Say whether the table tells of a later life of the node than the change does: an old boot never comes back."""
+    return transition.boot is not None and standing.boot is not None and transition.boot < standing.boot

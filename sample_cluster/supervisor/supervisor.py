@@ -13,13 +13,17 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import psutil
 
-from sample_cluster.core.processes import NODE, Deed, Processes, SendSignal, Spawn, Status
+from sample_cluster.core import faults
+from sample_cluster.core.faults import Link, LinkFault, LinkFaults, Reshaped, check_ttl, decode_shape, links
+from sample_cluster.core.processes import NODE, Deed, DropSubscribers, Processes, SendSignal, Spawn, Status
 from sample_cluster.errors import ClusterError, StartError
+from sample_cluster.faults import Exchange
 from sample_cluster.membership import Membership
 from sample_cluster.redis_link import REDIS_ERRORS, connect_redis
 from sample_cluster.redis_server import server_command
@@ -41,6 +45,7 @@ from wsmon.agent.runtime_dir import write_descriptor
 from wsmon.agent.server import AdminServer, Identity, new_boot
 from wsmon.errors import OperationRefusedError, RemoteProtocolError, UnreachableError
 from wsmon.protocol.descriptor import Descriptor
+from wsmon.protocol.events import FaultEnded, FaultStarted
 from wsmon.protocol.fields import Fields
 from wsmon.protocol.frames import Command, Json, JsonObject
 from wsmon.protocol.registry import Keys, RegistryEntry, decode_entry, decode_verdict
@@ -50,6 +55,8 @@ log = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
 SUPERVISOR, REDIS, CHECKER, GATEWAY, FLEET = "supervisor", "redis", "checker", "gateway", "fleet"
+STANDBY: Final = "checker2"
+"""A second checker: whichever of the two holds the lease leads."""
 REDIS_WITHIN_S: Final = 5.0
 READY_WITHIN_S: Final = 15.0
 """The descriptor is printed by then, ready or not: whoever waits for it can see what is missing."""
@@ -97,6 +104,11 @@ class Supervisor:
         )
         self._agent.journal = self._membership.journal
         self._processes = Processes(stop_within_s=settings.profile.drain_deadline_s + STOP_GRACE_S)
+        self._link_faults = LinkFaults()
+        self._exchange = Exchange(directory / "exchange.sock", lambda name: (str(self._admin_path(name)),))
+        self._linked: tuple[tuple[str, str], ...] = ()
+        self._known_links: dict[str, Link] = {}
+        self._in_force: dict[tuple[str, str], JsonObject] = {}
         self._steps: dict[str, float | None] = {}
         self._started = time.monotonic()
         self._ready = False
@@ -122,6 +134,7 @@ class Supervisor:
                 self._watch_stdin(loop)
             self._offer_operations()
             self._add_processes()
+            self._exchange.open()
             await self._agent.serve(self._admin_url(SUPERVISOR))
             write_descriptor(self._directory, self._descriptor())
             self._changed()
@@ -161,6 +174,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._link.end()
+        await self._exchange.close()
         with suppress(TimeoutError):  # A watcher that does not answer our goodbye is not waited for.
             async with asyncio.timeout(FAREWELL_S):
                 if self._settings.redis:
@@ -236,7 +250,8 @@ class Supervisor:
                     port=self._settings.redis_port,
                 )
             )
-        kind = PeerKind(name) if name in (CHECKER, GATEWAY, FLEET) else PeerKind.NODE
+        known = {CHECKER: PeerKind.CHECKER, STANDBY: PeerKind.CHECKER, GATEWAY: PeerKind.GATEWAY, FLEET: PeerKind.FLEET}
+        kind = known.get(name, PeerKind.NODE)
         options: JsonObject = {}
         if kind is PeerKind.GATEWAY:
             options = {"port": self._port}
@@ -255,6 +270,14 @@ class Supervisor:
         return RunRole(settings, options)
 
     @property
+    def _links(self) -> dict[str, Link]:
+        """The links between all processes, by their names."""
+        kinds = self._processes.kinds()
+        if kinds != self._linked:  # Seldom: processes are added, never taken away.
+            self._linked, self._known_links = kinds, links(kinds)
+        return self._known_links
+
+    @property
     def _first_nodes(self) -> tuple[str, ...]:
         return tuple(f"n{number}" for number in range(1, self._settings.nodes + 1))
 
@@ -263,8 +286,8 @@ class Supervisor:
             self._processes.add(REDIS, REDIS)
         for name in self._first_nodes:
             self._processes.add(name, NODE)
-        for name in (CHECKER, GATEWAY, FLEET):
-            self._processes.add(name, name)
+        for name, kind in ((CHECKER, CHECKER), (STANDBY, CHECKER), (GATEWAY, GATEWAY), (FLEET, FLEET)):
+            self._processes.add(name, kind)
 
     # The start.
 
@@ -274,7 +297,7 @@ class Supervisor:
         self._changed()
         await self._step(REDIS, self._redis_up())
         self._run_task(self._membership.run(), "membership")
-        for name in (*self._first_nodes, CHECKER, GATEWAY):
+        for name in (*self._first_nodes, CHECKER, GATEWAY, STANDBY):
             self._processes.ensure(name)
         self._changed()
         async with asyncio.TaskGroup() as group:
@@ -394,7 +417,7 @@ class Supervisor:
 
     def _carry_out(self) -> None:
         """Do what the table wants and show what it says."""
-        for deed in self._processes.take():
+        for deed in (*self._processes.take(), *self._link_faults.take()):
             self._perform(deed)
         steps: list[Json] = [
             {"name": name, "done": False}
@@ -402,18 +425,51 @@ class Supervisor:
             else {"name": name, "done": True, "seconds": round(seconds, 3)}
             for name, seconds in self._steps.items()
         ]
-        self._agent.publish({"processes": self._processes.state(), "start": {"steps": steps, "ready": self._ready}})
+        self._agent.publish(
+            {
+                "processes": self._processes.state(),
+                "links": self._link_faults.state(self._links.values()),
+                "faults": [dict(row) for row in self._in_force.values()],
+                "start": {"steps": steps, "ready": self._ready},
+            }
+        )
 
-    def _perform(self, deed: Deed) -> None:
+    def _perform(self, deed: Deed | faults.Deed) -> None:
         match deed:
             case Spawn(name):
                 if name != REDIS:  # Redis replaces its own; ours would look alive before it is.
                     self._admin_path(name).unlink(missing_ok=True)
-                self._link.send(spawn_message(name, self._job(name), self._log_path(name)))
+                exchange = self._exchange.path
+                self._link.send(spawn_message(name, self._job(name), self._log_path(name), exchange=exchange))
             case SendSignal(pid, number):
                 self._link.send(signal_message(pid, number))
+            case DropSubscribers():
+                self._run_task(self._drop_subscribers(), "drop-subscribers")
+            case Reshaped(name):
+                self._exchange.reshape(self._links[name], self._link_faults.shapes(name))
             case _:
                 self._agent.emit(deed)
+                self._note(deed)
+
+    def _note(self, deed: object) -> None:
+        """Keep the list of what has been done on purpose: it stands above what anybody concludes."""
+        match deed:
+            case FaultStarted(fault=fault, target=target, ttl_s=ttl_s):
+                row: JsonObject = {"fault": fault, "target": target, "at": round(time.time(), 3)}
+                if ttl_s is not None:
+                    row |= {"ttl_s": ttl_s, "until": round(time.time() + ttl_s, 3)}
+                value = self._link_faults.value(target, fault)
+                if value:
+                    row["value"] = value
+                self._in_force[fault, target] = row
+            case FaultEnded(fault=fault, target=target):
+                self._in_force.pop((fault, target), None)
+            case _:
+                pass
+
+    async def _drop_subscribers(self) -> None:
+        with suppress(*REDIS_ERRORS):  # It may be away, too.
+            await self._client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
     def _told(self, told: JsonObject) -> None:
         fields = Fields(told, "told")
@@ -457,11 +513,12 @@ class Supervisor:
     async def _keep_time(self) -> None:
         while True:
             self._wake.clear()
-            delay = self._processes.deadline - time.monotonic()
+            delay = min(self._processes.deadline, self._link_faults.deadline) - time.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if delay == math.inf else max(0.0, delay)):
                     await self._wake.wait()
             self._processes.tick(time.monotonic())
+            self._link_faults.tick(time.monotonic())
             self._carry_out()
 
     async def _observe(self) -> None:
@@ -485,15 +542,41 @@ class Supervisor:
         self._offer("stop", lambda args, now, dry: processes.stop(_id(args), now=now, dry_run=dry))
         self._offer("restart", lambda args, now, dry: processes.restart(_id(args), now=now, dry_run=dry))
         self._offer(
-            "kill", lambda args, _, dry: processes.kill(_id(args), args.text("signal", longest=64), dry_run=dry)
+            "kill",
+            lambda args, now, dry: processes.kill(_id(args), args.text("signal", longest=64), now=now, dry_run=dry),
         )
         self._offer(
             "freeze", lambda args, now, dry: processes.freeze(_id(args), args.number("ttl_s"), now=now, dry_run=dry)
         )
-        self._offer("thaw", lambda args, _, dry: processes.thaw(_id(args), dry_run=dry))
+        self._offer("thaw", lambda args, now, dry: processes.thaw(_id(args), now=now, dry_run=dry))
         self._offer("scale", lambda args, now, dry: processes.scale(args.integer("nodes"), now=now, dry_run=dry))
+        self._offer("heal", self._heal)
+        for op, kind, target in (("fault", "kind", "target"), ("link", "fault", "name")):
+            self._offer_faults(op, kind=kind, target=target)
 
-    def _offer(self, op: str, act: Callable[[Fields, float, bool], JsonObject]) -> None:
+    def _offer_faults(self, op: str, *, kind: str, target: str) -> None:
+        """Offer faults of everything, or of links alone, whose arguments are called otherwise."""
+
+        def act(args: Fields, now: float, dry_run: bool) -> JsonObject:  # noqa: FBT001  # As operations are called.
+            name = args.text(target, longest=64)
+            if op == "link" and name not in self._links:
+                self._refuse_target(name)
+            return self._inject(name, args.text(kind, longest=64), args, now, dry_run=dry_run)
+
+        async def prepare(args: Fields) -> None:
+            await self._divert(args.text(target), args.integer_or_none("seed"))
+
+        self._offer(op, act, prepare=prepare)
+
+    def _offer(
+        self,
+        op: str,
+        act: Callable[[Fields, float, bool], JsonObject],
+        *,
+        prepare: Callable[[Fields], Awaitable[None]] | None = None,
+    ) -> None:
+        """Offer an operation. What has to be waited for is done by `prepare`, once `act` has found nothing wrong."""
+
         def perform(command: Command) -> JsonObject:
             try:
                 effect = act(Fields(command.args, op), time.monotonic(), command.dry_run)
@@ -503,9 +586,60 @@ class Supervisor:
             return effect
 
         async def run(command: Command) -> JsonObject:
+            if prepare is not None:
+                perform(replace(command, dry_run=True))
+                await prepare(Fields(command.args, op))
             return perform(command)
 
         self._agent.operation(op, run, check=perform)
+
+    # Faults. What is told to have begun has: connections are led around first, then the fault takes hold of them.
+
+    async def _divert(self, name: str, seed: int | None) -> None:
+        link = self._links.get(name)
+        if link is not None:
+            await self._exchange.divert(link, seed=seed)
+
+    def _inject(self, name: str, word: str, args: Fields, now: float, *, dry_run: bool) -> JsonObject:
+        """Begin a fault of a link or of a process."""
+        value, ttl_s = args.text_or_none("value", longest=64), args.number("ttl_s")
+        args.integer_or_none("seed")
+        if name in self._links:
+            return self._inject_into_link(name, word, value, ttl_s, now, dry_run=dry_run)
+        if name not in dict(self._processes.kinds()):
+            self._refuse_target(name)
+        if value is not None:
+            raise OperationRefusedError("bad_argument", f"{word} of {name} takes no value")
+        return self._processes.fault(name, word, ttl_s, now=now, dry_run=dry_run)
+
+    def _inject_into_link(
+        self, name: str, word: str, value: str | None, ttl_s: float, now: float, *, dry_run: bool = False
+    ) -> JsonObject:
+        if word not in list(LinkFault):
+            raise OperationRefusedError(
+                "unknown_fault", f"{name} has no fault {word!r}; allowed: {', '.join(LinkFault)}"
+            )
+        shape = decode_shape(LinkFault(word), value)
+        check_ttl(ttl_s)
+        if not dry_run:
+            self._link_faults.start(name, shape, value or "", ttl_s, now=now)
+        return {"name": name, "fault": word, "ttl_s": ttl_s, "connections": self._exchange.connections.get(name, 0)}
+
+    def _heal(self, args: Fields, now: float, dry_run: bool) -> JsonObject:  # noqa: FBT001  # As operations are called.
+        """End the faults of one link or process, or all."""
+        name = args.text_or_none("name", longest=64)
+        if name is not None and name not in self._links and name not in dict(self._processes.kinds()):
+            self._refuse_target(name)
+        healed = [
+            *self._link_faults.heal(name, dry_run=dry_run),
+            *self._processes.heal(name, now=now, dry_run=dry_run),
+        ]
+        return {"healed": [*healed]}
+
+    def _refuse_target(self, name: str) -> NoReturn:
+        shown = [link.name for link in self._links.values() if link.main]
+        names = ", ".join((*(process for process, _ in self._processes.kinds()), *shown))
+        raise OperationRefusedError("unknown_target", f"no process or link {name!r}; there are: {names}")
 
 
 def _id(args: Fields) -> str:

@@ -12,7 +12,7 @@ def test_a_new_checker_stands_by_and_claims_at_once() -> None:
     fresh = lease()
     assert fresh.mode(0) is CheckerMode.STANDBY
     assert fresh.deadline == 0
-    assert fresh.claim == Claim(epoch=0, floor=0, fresh=True)
+    assert fresh.claim(0.0) == Claim(epoch=0, floor=0, fresh=True)
 
 
 def test_a_granted_lease_counts_from_the_moment_of_asking() -> None:
@@ -21,7 +21,7 @@ def test_a_granted_lease_counts_from_the_moment_of_asking() -> None:
     assert held.mode(5.9) is CheckerMode.LEADING
     assert held.mode(6.0) is CheckerMode.STANDBY
     assert held.deadline == 2.5
-    assert held.claim == Claim(epoch=4, floor=4, fresh=False)
+    assert held.claim(1.0) == Claim(epoch=4, floor=4, fresh=False)
 
 
 def test_a_renewal_in_time_changes_nothing() -> None:
@@ -75,4 +75,27 @@ def test_a_new_epoch_is_above_everything_that_was_seen() -> None:
     held = lease()
     held.raise_floor(9)
     held.raise_floor(3)
-    assert held.claim.floor == 9
+    assert held.claim(0.0).floor == 9
+
+
+def test_whoever_stood_down_asks_who_leads_and_takes_no_lease_until_its_rest_is_over() -> None:
+    held = lease()
+    held.answered(Granted(epoch=4), asked_at=0, now=0)
+    assert held.stand_down(1, rest_s=12) == Lost(epoch=4, who="")
+    assert held.mode(1) is CheckerMode.STANDBY
+    assert held.deadline == 1
+    assert held.claim(1) == Claim(epoch=4, floor=4, fresh=False, take=False)
+    assert held.answered(HeldBy(who="", epoch=4), asked_at=1, now=1) is None
+    assert held.answered(HeldBy(who="c2", epoch=5), asked_at=3, now=3) == Lost(epoch=5, who="c2")
+    assert not held.claim(12.9).take
+    assert held.claim(13).take
+
+
+def test_whoever_stands_by_asks_again_as_soon_as_the_lease_has_run_out() -> None:
+    waiting = lease()
+    waiting.answered(HeldBy(who="c2", epoch=5, left_s=0.5), asked_at=0, now=0)
+    assert 0.5 < waiting.deadline < 0.6
+    waiting.answered(HeldBy(who="c2", epoch=5, left_s=5.5), asked_at=2, now=2)
+    assert waiting.deadline == 4
+    waiting.answered(HeldBy(who="c2", epoch=5), asked_at=4, now=4)
+    assert waiting.deadline == 6

@@ -1,8 +1,10 @@
 """What is on its way to the health table."""
 
+from dataclasses import replace
+
 from sample_cluster.core.health import Evidence, Kind, NodeHealth, Transition
 from sample_cluster.core.verdicts import Draft, VerdictQueue
-from tests.core.test_health import Timings
+from tests.support.judged_node import Timings
 from wsmon.protocol.registry import Verdict
 from wsmon.protocol.states import NodeState
 
@@ -19,7 +21,7 @@ def verdict(state: NodeState, *, node: str = "n1", version: int = 1, boot: int |
 
 def health(state: NodeState, *, node: str = "n1", boot: int | None = 7) -> NodeHealth:
     made = NodeHealth(node, Timings(), now=0.0)
-    made.inherit(state, since=1.0, reason="because", kind=None, boot=boot)
+    made.inherit(state, since=1.0, reason="because", evidence=Evidence(kind=Kind.WORD), boot=boot)
     return made
 
 
@@ -102,3 +104,55 @@ def test_a_write_that_ends_after_the_queue_was_cleared_is_still_known() -> None:
     queue.written(verdict(NodeState.SUSPECT))
     assert queue.next() is None
     assert queue.table["n1"].state is NodeState.SUSPECT
+
+
+def restated(reason: str) -> Transition:
+    return Transition(
+        node="n1",
+        old=NodeState.SUSPECT,
+        new=NodeState.SUSPECT,
+        reason=reason,
+        evidence=Evidence(kind=Kind.WORD),
+        boot=7,
+        now=1.0,
+    )
+
+
+def test_a_new_reason_for_the_same_state_is_written_and_the_same_one_is_not() -> None:
+    queue = VerdictQueue()
+    queue.reconcile({"n1": verdict(NodeState.SUSPECT, version=3)}, [])
+    queue.add(restated("because"))
+    assert queue.next() is None
+    queue.add(restated("held by panic"))
+    draft = queue.next()
+    assert draft is not None
+    assert (draft.transition.reason, draft.expected) == ("held by panic", 3)
+
+
+def test_a_node_that_never_was_there_is_not_written_and_one_that_left_is() -> None:
+    queue = VerdictQueue()
+    table = {"n1": verdict(NodeState.ONLINE)}
+    queue.reconcile(table, [health(NodeState.LEFT), health(NodeState.LEFT, node="n2", boot=None)])
+    draft = queue.next()
+    assert draft is not None
+    assert draft.transition.node == "n1"
+    queue.written(verdict(NodeState.LEFT, version=2))
+    assert queue.next() is None
+
+
+def test_an_old_boot_is_never_written_over_a_later_one() -> None:
+    queue = VerdictQueue()
+    queue.reconcile({"n1": verdict(NodeState.JOINING, boot=8)}, [health(NodeState.REMOVED, boot=7)])
+    assert queue.next() is None
+    queue.add(move(NodeState.JOINING, NodeState.ONLINE, boot=8))
+    assert queue.next() is not None
+
+
+def test_what_was_read_before_we_wrote_is_known_to_be_old() -> None:
+    queue = VerdictQueue()
+    assert not queue.outdates(verdict(NodeState.ONLINE))
+    queue.written(verdict(NodeState.ONLINE, version=4))
+    assert queue.outdates(verdict(NodeState.SUSPECT, version=3))
+    assert not queue.outdates(verdict(NodeState.SUSPECT, version=5))
+    later = replace(verdict(NodeState.SUSPECT, version=1), epoch=2)  # Of a Redis that forgot, and its next leader.
+    assert not queue.outdates(later)

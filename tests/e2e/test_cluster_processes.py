@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 
 ACTOR = Actor(user="test", host="localhost")
 GONE_WITHIN_S = 2.0
-IDS = {"redis", "n1", "n2", "n3", "checker", "gateway", "fleet"}
+IDS = {"redis", "n1", "n2", "n3", "checker", "checker2", "gateway", "fleet"}
 
 
 class Cluster:
@@ -236,7 +236,9 @@ def test_operations_do_what_they_say(cluster: Cluster) -> None:
             result = await watched.client.command(op, args, actor=ACTOR, reason="a test")
             return result.effect if result.error is None else result.error.code
 
-        assert set(watched.client.hello.ops) == {"start", "stop", "restart", "kill", "freeze", "thaw", "scale"}
+        assert set(watched.client.hello.ops) == {
+            *("start", "stop", "restart", "kill", "freeze", "thaw", "scale", "fault", "link", "heal"),
+        }
         assert await ask("kill", id="n9", signal="KILL") == "unknown_process"
         assert await ask("kill", id="n1", signal="SEGV") == "unknown_signal"
         assert await ask("kill", id="n1") == "bad_argument"
@@ -290,6 +292,10 @@ def test_operations_do_what_they_say(cluster: Cluster) -> None:
         actions = [(event["op"], event["target"], event["ok"]) for event in watched.kinds("action")]
         assert actions[0] == ("kill", "n9", False)
         assert ("start", "n1", True) in actions
-        assert [event["fault"] for event in watched.kinds("fault_ended")] == ["freeze"]
+        told = [
+            [(event["fault"], event["target"]) for event in watched.kinds(f"fault_{word}")]
+            for word in ("started", "ended")
+        ]
+        assert told == [[("kill", "n1"), ("freeze", "n2")]] * 2
 
     watching(descriptor, look)

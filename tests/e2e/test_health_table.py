@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sample_cluster.checker.dial import AdminLink, RefusedError
+from sample_cluster.checker.dial import AdminLink, Canary, RefusedError
 from sample_cluster.checker.ports import Conflict, Stale, Written
 from sample_cluster.checker.redis_plane import RedisPlane
 from sample_cluster.core.health import Evidence, Kind, Transition
@@ -20,7 +20,9 @@ from sample_cluster.gateway.redis_table import RedisTable
 from sample_cluster.membership import Membership, connect_redis
 from tests.support.redis_server import start_redis
 from wsmon.agent.server import AdminServer, Identity
+from wsmon.errors import OperationRefusedError, UnreachableError
 from wsmon.protocol.fields import dump_object
+from wsmon.protocol.frames import Command, JsonObject
 from wsmon.protocol.registry import Keys, RegistryEntry, Verdict
 from wsmon.protocol.states import NodeState, PeerKind
 
@@ -77,6 +79,39 @@ async def test_the_lease_is_taken_renewed_followed_and_fenced(redis_url: str) ->
     await asyncio.sleep(0.4)
     assert await two.claim(Claim(epoch=0, floor=7, fresh=False)) == Granted(epoch=8)
     assert await client.get(KEYS.checker_epoch) == "8"
+    await client.aclose()
+
+
+async def test_a_lease_is_given_back_looked_at_and_never_taken_by_who_only_looks(redis_url: str) -> None:
+    client = connect_redis(redis_url)
+    one = RedisPlane(client, KEYS, who="c1", lease_ttl_s=3)
+    two = RedisPlane(client, KEYS, who="c2", lease_ttl_s=3)
+    look = Claim(epoch=0, floor=0, fresh=False, take=False)
+    assert await two.claim(look) == HeldBy(who="", epoch=0)
+    assert await one.claim(FIRST) == Granted(epoch=1)
+    held = await two.claim(look)
+    assert held == HeldBy(who="c1", epoch=1)
+    assert isinstance(held, HeldBy)
+    assert held.left_s == pytest.approx(3, abs=0.5)
+    await two.release(look)  # It is not ours to give back.
+    await one.release(Claim(epoch=9, floor=0, fresh=False))  # Nor that of another epoch.
+    assert await two.claim(FIRST) == HeldBy(who="c1", epoch=1)
+    await one.release(Claim(epoch=1, floor=0, fresh=False))
+    assert await two.claim(FIRST) == Granted(epoch=2)
+    await client.aclose()
+
+
+async def test_a_server_that_can_only_be_read_makes_leader_and_standby_blind(redis_url: str) -> None:
+    client = connect_redis(redis_url)
+    one = RedisPlane(client, KEYS, who="c1", lease_ttl_s=3)
+    two = RedisPlane(client, KEYS, who="c2", lease_ttl_s=3)
+    await one.claim(FIRST)
+    await two.claim(FIRST)
+    await client.execute_command("CONFIG", "SET", "min-replicas-to-write", "1")
+    assert await client.execute_command("PING")
+    for plane, claim in ((one, Claim(epoch=1, floor=1, fresh=False)), (two, FIRST)):
+        with pytest.raises(StoreUnavailableError):
+            await plane.claim(claim)
     await client.aclose()
 
 
@@ -141,6 +176,27 @@ async def test_registry_entries_are_running_expired_or_taken_back(redis_url: str
     await client.aclose()
 
 
+async def test_entries_that_lie_or_do_not_parse_are_refused_with_the_reason_and_disturb_nobody(redis_url: str) -> None:
+    client = connect_redis(redis_url)
+    plane = RedisPlane(client, KEYS, who="c1", lease_ttl_s=3)
+    entry = RegistryEntry(kind=PeerKind.NODE, id="n1", boot=7, admin="ws+unix:///a", version="1", address="h:1")
+    await Membership(client, KEYS, entry).register()
+    checker = RegistryEntry(kind=PeerKind.CHECKER, id="c1", boot=1, admin="ws+unix:///c", version="1")
+    texts = {"n2": "{", "n3": dump_object(entry.to_object()), "c1": dump_object(checker.to_object())}
+    for name, text in texts.items():
+        await client.zadd(KEYS.nodes, {name: time.time() + 9})
+        await client.set(KEYS.node(name), text)
+    await client.hset(KEYS.health, "n4", '{"state":"odd"}')
+    view = await plane.read()
+    assert view.nodes == {"n1": entry}
+    assert view.checkers == {"c1"}
+    not_json, lie, odd = view.refused
+    assert not_json.startswith("registry entry of n2: registry entry is not JSON")
+    assert lie == "registry entry of n3: it says that it is n1"
+    assert odd.startswith("verdict on n4: verdict.state is 'odd', not one of")
+    await client.aclose()
+
+
 async def test_the_gateway_is_woken_by_a_verdict_and_reads_it(redis_url: str) -> None:
     client, wakeups = connect_redis(redis_url), connect_redis(redis_url)
     plane = RedisPlane(client, KEYS, who="c1", lease_ttl_s=3)
@@ -192,9 +248,20 @@ async def test_a_socket_that_nobody_listens_at_refuses_and_a_living_one_tells_th
     agent = AdminServer(Identity(kind=PeerKind.NODE, id="n1", version="1", boot=7))
     agent.publish({"state": "online"})
     await agent.serve(url)
+
+    async def probe(command: Command) -> JsonObject:
+        if command.args["node"] == "n9":
+            raise OperationRefusedError("unknown_node", "no address is known")
+        return {"reached": command.args["node"] == "n2", "asked_ms": command.args["timeout_ms"]}
+
+    agent.operation("probe", probe, audited=False)
     link = await AdminLink.open(url, words.append)
-    assert link.boot == 7
+    assert (link.id, link.boot) == ("n1", 7)
     assert await link.ping() < 1
+    assert [await link.reaches(name, within_s=0.2) for name in ("n2", "n3", "n9")] == [True, False, None]
+    canary = Canary(url)
+    await canary.sing()
+    await canary.sing()
     agent.publish({"state": "draining"})
     async with asyncio.timeout(2):
         while words != ["online", "draining"]:  # noqa: ASYNC110  # The words come by callback.
@@ -202,4 +269,10 @@ async def test_a_socket_that_nobody_listens_at_refuses_and_a_living_one_tells_th
     await agent.close()
     async with asyncio.timeout(2):
         await link.closed()
+    with pytest.raises(UnreachableError):
+        await link.reaches("n2", within_s=0.2)
     await link.close()
+    for _ in range(2):
+        with pytest.raises(UnreachableError):
+            await canary.sing()
+    await canary.close()

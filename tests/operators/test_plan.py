@@ -2,9 +2,10 @@
 
 import pytest
 
-from wsmon.commands import Action
+from wsmon.commands import ACTION_VERBS, Action
 from wsmon.errors import OperationRefusedError
-from wsmon.operators.plan import Step, plan
+from wsmon.operators.audited import describe
+from wsmon.operators.plan import OPS, Step, plan
 
 
 def action(op: str, **args: str) -> Action:
@@ -26,6 +27,33 @@ def test_what_concerns_its_process_is_asked_of_the_supervisor(op: str) -> None:
 def test_a_kill_carries_its_signal() -> None:
     step = plan(action("kill", signal="TERM"), supervised=True, node_state="online")
     assert step == Step("supervisor", "kill", {"id": "n1", "signal": "TERM"})
+
+
+def test_faults_are_asked_of_the_supervisor_under_the_names_they_have_there() -> None:
+    step = plan(action("fault", kind="loss", value="5%"), supervised=True, node_state=None)
+    assert step == Step("supervisor", "fault", {"target": "n1", "kind": "loss", "value": "5%"})
+    assert plan(action("heal"), supervised=True, node_state="online") == Step("supervisor", "heal", {"name": "n1"})
+    everything = Action(op="heal", node="", args={}, key="k")
+    assert plan(everything, supervised=True, node_state=None) == Step("supervisor", "heal", {})
+    with pytest.raises(OperationRefusedError, match="nobody here can heal anything"):
+        plan(everything, supervised=False, node_state=None)
+
+
+def test_what_its_clients_do_is_asked_of_the_fleet() -> None:
+    many = Action(op="clients", node="", args={"clients": 5}, key="k")
+    assert plan(many, supervised=True, node_state=None) == Step("fleet", "scale", {"clients": 5})
+    rate = Action(op="rate", node="fleet2", args={"messages_per_s": 1.0}, key="k")
+    assert plan(rate, supervised=False, node_state=None) == Step("fleet2", "rate", {"messages_per_s": 1.0})
+
+
+def test_every_verb_of_the_command_line_can_be_planned() -> None:
+    assert {verb.op for verb in ACTION_VERBS} <= {*OPS}
+
+
+def test_an_action_is_told_as_a_person_would_say_it() -> None:
+    assert describe(action("kill", signal="KILL")) == "kill n1 with KILL"
+    assert describe(action("fault", kind="latency", value="200ms")) == "fault n1 with latency 200ms"
+    assert describe(Action(op="heal", node="", args={}, dry_run=True, key="k")) == "heal everything (dry run)"
 
 
 @pytest.mark.parametrize("state", ["left", "draining"])

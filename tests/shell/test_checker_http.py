@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sample_cluster.checker.http_probe import ANSWER_MAX, HttpAnswer, get_health, judge, parse_answer
-from sample_cluster.core.health import HttpFailed, HttpOk
+from sample_cluster.core.health import Denied, HealthEvent, HttpOk, Impostor, Kind, Unasked
 from wsmon.errors import RemoteProtocolError
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 24\r\n\r\n{"status":"ok","boot":7}'
@@ -82,9 +82,19 @@ def test_what_is_not_http_or_too_long_is_refused(data: bytes) -> None:
         parse_answer(data, whole=False)
 
 
-def test_answers_are_judged_by_status_and_a_draining_node_is_left_alone() -> None:
-    assert judge(HttpAnswer(status=200, body=b'{"boot":7}')) == HttpOk(boot=7, status=200)
-    assert judge(HttpAnswer(status=200, body=b"fine")) == HttpOk(boot=None, status=200)
-    assert judge(HttpAnswer(status=503, body=b'{"status":"draining"}')) is None
-    assert judge(HttpAnswer(status=503, body=b'{"status":"fenced"}')) == HttpFailed(why="answered 503", status=503)
-    assert judge(HttpAnswer(status=500, body=b'{"status":"draining"}')) == HttpFailed(why="answered 500", status=500)
+@pytest.mark.parametrize(
+    ("status", "body", "event"),
+    [
+        (200, b'{"boot":7}', HttpOk(boot=7, status=200)),
+        (200, b'{"boot":7,"node":"n1"}', HttpOk(boot=7, status=200)),
+        (200, b"fine", HttpOk(boot=None, status=200)),
+        (200, b'{"boot":7,"node":"n2"}', Impostor(kind=Kind.HTTP, claims="n2")),
+        (503, b'{"status":"draining"}', Unasked(kind=Kind.HTTP)),
+        (503, b'{"status":"fenced"}', Denied(kind=Kind.HTTP, why="answered 503", status=503)),
+        (500, b'{"status":"draining"}', Denied(kind=Kind.HTTP, why="answered 500", status=500)),
+    ],
+)
+def test_answers_are_judged_by_status_and_name_and_a_draining_node_is_left_alone(
+    status: int, body: bytes, event: HealthEvent
+) -> None:
+    assert judge(HttpAnswer(status=status, body=body), node="n1") == event

@@ -33,7 +33,6 @@ from wsmon.protocol.frames import (
     ErrorBody,
     EventFrame,
     Hello,
-    Json,
     JsonObject,
     Page,
     Query,
@@ -419,8 +418,8 @@ def _actor_object(command: Command) -> JsonObject:
 
 
 def _target(command: Command, default: str) -> str:
-    target: Json = command.args.get("id") or command.args.get("node") or command.args.get("name")
-    return target if isinstance(target, str) else default
+    names = (command.args.get(field) for field in ("id", "node", "name", "target"))
+    return next((name for name in names if name and isinstance(name, str)), default)
 
 
 def _peer_uid(connection: ServerConnection) -> int | None:

@@ -27,7 +27,9 @@ class AuditedOperator:
 
 
 def describe(action: Action) -> str:
-    """Return the action as a person would say it: `kill n1 with KILL`."""
-    how = action.args.get("signal")
-    text = f"{action.op} {action.node}" if how is None else f"{action.op} {action.node} with {how}"
+    """Return the action as a person would say it: `kill n1 with KILL`, `fault n1-redis with latency 200ms`."""
+    how = action.args.get("signal") or " ".join(
+        str(action.args[name]) for name in ("kind", "value") if name in action.args
+    )
+    text = f"{action.op} {action.node or 'everything'}" + (f" with {how}" if how else "")
     return f"{text} (dry run)" if action.dry_run else text
