@@ -7,9 +7,8 @@ DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio 
 # Writes what runs with protobuf 6.31.1 and all later ones; the runtime must never be the older of the two.
 PROTOC := grpcio-tools==1.80.0
 SECONDS ?= 60
-SEEDS ?= 20000
 
-.PHONY: run test check format blackbox bench fuzz proto clean
+.PHONY: run test check format blackbox bench fuzz explore sim proto clean
 
 run: $(STAMP)
 	@$(BIN)/wsmon $(ARGS)
@@ -39,8 +38,13 @@ bench: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
+explore: SEEDS := 20000
 explore: $(STAMP)
 	$(BIN)/python -m tests.sim.explore --seeds $(SEEDS) $(ARGS)
+
+sim: SEEDS := 1000
+sim: $(STAMP)
+	$(BIN)/python -m tests.sim_health --seeds $(SEEDS) $(ARGS)
 
 proto: $(STAMP)
 	@$(PYTHON) -m venv $(VENV)/proto
