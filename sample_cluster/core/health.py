@@ -120,7 +120,9 @@ class Kind(StrEnum):
     GONE = "gone"
     """Hard evidence: the process does not exist any more."""
     WORD = "word"
-    """The node itself, or its registry entry, says so."""
+    """The node itself says so, or its first registration."""
+    REGISTRY = "registry"
+    """The registry does not list it any more."""
     HELD = "held"
     """An operator says so."""
 
@@ -555,7 +557,8 @@ class NodeHealth:
         match event:
             case Registered(boot=boot):
                 self.registered, self._lease_ran_out = True, False
-                self._meet(boot, now)
+                if self._meet(boot, now):
+                    self._welcome(now)
             case Unregistered(clean=clean):
                 self._unregister(now, clean=clean)
             case HeartbeatOk(boot=boot, rtt_s=rtt_s):
@@ -660,6 +663,17 @@ class NodeHealth:
             self._move(NodeState.JOINING, "registered", Evidence(kind=Kind.WORD), now)
         if self._word is not None and self._word.boot == boot:
             self._hear(self._word.state, now)
+
+    def _welcome(self, now: float) -> None:
+        """Let a node join again that had left by nothing but the registry, and is listed once more in the same life."""
+        if (
+            self.state is NodeState.LEFT
+            and self.evidence.kind is Kind.REGISTRY
+            and self.says not in (NodeState.DRAINING, NodeState.LEFT)
+            and self._find(NodeState.JOINING, "registered again", Evidence(kind=Kind.WORD), now)
+        ):
+            self.heartbeat.start_over(now)
+            self.http.start_over(now)
 
     # Answers.
 
@@ -814,7 +828,7 @@ class NodeHealth:
         if self.state is NodeState.LEFT:
             return
         if not self.registered and not self._lease_ran_out:
-            self._find(NodeState.LEFT, _TOOK_BACK, Evidence(kind=Kind.WORD), now)
+            self._find(NodeState.LEFT, _TOOK_BACK, Evidence(kind=Kind.REGISTRY), now)
         elif self.state is NodeState.ONLINE:
             evidence = Evidence(kind=Kind.CLOSED, last_ok=self.heartbeat.last_ok)
             self._find(NodeState.SUSPECT, "its admin connection ended", evidence, now)
@@ -890,9 +904,9 @@ class NodeHealth:
         if self.connected or self.state in (NodeState.LEFT, NodeState.REMOVED):
             return  # It answers: a registry that lost its data takes no node away.
         if clean:
-            self._find(NodeState.LEFT, _TOOK_BACK, Evidence(kind=Kind.WORD), now)
+            self._find(NodeState.LEFT, _TOOK_BACK, Evidence(kind=Kind.REGISTRY), now)
         elif self.state is NodeState.JOINING:
-            self._find(NodeState.LEFT, "its lease ran out before it came online", Evidence(kind=Kind.WORD), now)
+            self._find(NodeState.LEFT, "its lease ran out before it came online", Evidence(kind=Kind.REGISTRY), now)
 
     def _hold(self, hold: Hold, now: float) -> None:
         self.hold = hold

@@ -642,6 +642,20 @@ def test_a_node_that_never_came_online_leaves_with_its_lease() -> None:
     assert case.path == [NodeState.JOINING, NodeState.LEFT]
 
 
+def test_a_node_that_left_by_the_registry_alone_joins_again_in_the_same_life_and_one_that_said_so_does_not() -> None:
+    case = Case()
+    case.tell(Registered(boot=BOOT), Unregistered(clean=False))
+    case.run(30.0)
+    case.tell(Registered(boot=BOOT))
+    case.run_to(NodeState.ONLINE)
+    assert case.path == [NodeState.JOINING, NodeState.LEFT, NodeState.JOINING, NodeState.ONLINE]
+    for word in (NodeState.DRAINING, NodeState.LEFT):
+        case = Case().come_online()
+        case.tell(NodeSays(boot=BOOT, state=word), Unregistered(clean=True), AdminClosed())
+        assert case.tell(Registered(boot=BOOT)) == ()
+        assert case.state() is NodeState.LEFT
+
+
 def test_an_online_node_whose_lease_runs_out_is_judged_by_probes_alone() -> None:
     case = inherited(NodeState.ONLINE)
     assert case.tell(Unregistered(clean=False)) == ()
