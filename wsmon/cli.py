@@ -450,8 +450,6 @@ def _act(verb: Verb, options: argparse.Namespace) -> int:
         outcome = await console.perform(action)
         reached: str | None = ""
         if outcome.ok and verb.wait_for and options.wait and not options.dry_run:
-            if verb.first:
-                await console.wait_for_node(node, verb.first, within_s=WAIT_WITHIN_S)
             reached = await console.wait_for_node(node, verb.wait_for, within_s=WAIT_WITHIN_S)
         if options.json:
             error = None if outcome.ok else ErrorBody(code=outcome.code, message=outcome.message)

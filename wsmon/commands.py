@@ -129,13 +129,10 @@ class Verb:
     """What an `Action` calls it."""
     asks: bool = False
     """Whether a person at a terminal has to type the target's name before it is done."""
-    first: tuple[str, ...] = ()
-    """Node states of which `--wait` wants to see one before those of `wait_for`."""
     wait_for: tuple[str, ...] = ()
     """Node states that `--wait` waits for; without any there is nothing to wait for."""
 
 
-_AWAY: Final = ("draining", "left", "suspect", "removed", "joining", "recovering")
 ACTION_VERBS: Final = (
     Verb(
         name="drain",
@@ -171,10 +168,8 @@ ACTION_VERBS: Final = (
     Verb(
         name="restart",
         op="restart",
-        help="ask a node's process to end, as stop does, and start it again",
+        help="drain a node, start its process again, and wait until it is online; --all: one after the other",
         asks=True,
-        first=_AWAY,
-        wait_for=("online",),
     ),
     Verb(name="freeze", op="freeze", help="stop a node's process where it stands, for a while"),
     Verb(name="thaw", op="thaw", help="let a frozen process go on"),

@@ -126,6 +126,11 @@ def test_sessions_that_do_not_keep_up_are_marked() -> None:
     assert (runs["1024"], runs["17"], runs["2"]) == (Tone.TEXT, Tone.TEXT, Tone.WARNING)
 
 
+def test_a_long_reason_is_cut_and_never_left_out_for_an_injected_fault() -> None:
+    row = frames.node(state=NodeState.REMOVED, why="removed 0.3 s ago: " + "a long story " * 20, fault="kill")
+    assert "removed 0.3 s ago: a long story" in text_of(nodes.why(row, 100, None))
+
+
 def test_what_ails_a_node_comes_before_that_it_is_online_and_after_why_it_is_not() -> None:
     row = frames.harmed().nodes[1]
     text = text_of(nodes.why(row, 80, (2.2, 3.2)))

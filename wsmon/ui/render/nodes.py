@@ -206,13 +206,12 @@ def why(row: NodeRow | None, width: int, window: tuple[float, float] | None) -> 
         return fitted(EMPTY, width)
     state = shown_state(row)
     subject = (Run("  ", MUTED), Run(fit(row.id, 6) + " ", Ink(bold=True)))
-    facts: list[tuple[str, Ink]] = []
-    if row.fault:
-        facts.append((f"injected: {row.fault}", BAD))
+    injected = [(f"injected: {row.fault}", BAD)] if row.fault else []
     story = (row.why or state_text(row), TEXT if state is NodeState.ONLINE else Ink(TONES[state]))
     troubles = [(trouble, WARNING) for trouble in row.troubles]
     # That it is online says less than what ails it; why it is not says more.
-    facts += [*troubles, story] if state is NodeState.ONLINE else [story, *troubles]
+    ailing = [*injected, *troubles]
+    facts = [*ailing, story] if state is NodeState.ONLINE else [story, *ailing]
     if state is NodeState.ONLINE and window is not None and all(known(edge) for edge in window):
         facts.append((f"silence removes it after {window[0]:.1f}–{window[1]:.1f} s", MUTED))
     process = " ".join(part for part in (row.process, "" if row.pid is None else f"pid {row.pid}") if part)
