@@ -48,6 +48,8 @@ class World:
         self.hard_removals = 0
         self.held: set[str] = set()
         """Nodes that an operator held: what they go through is not the checkers' doing."""
+        self._drained: set[tuple[str, str]] = set()
+        """By whose view which nodes are removed that drained before."""
         self._seen = 0
         self._last: dict[str, Verdict] = {}
         self._epoch = 0
@@ -108,6 +110,9 @@ class World:
         self._seen = len(self.redis.log)
         for checker in self.checkers.values():
             moved, checker.moved = checker.moved, []
+            for move, _ in moved:
+                drained = move.old is NodeState.DRAINING and move.new is NodeState.REMOVED
+                (self._drained.add if drained else self._drained.discard)((checker.name, move.node))
             for move, allowed in moved:
                 self._judge_move(checker, move, allowed=allowed)
 
@@ -153,9 +158,10 @@ class World:
         if move.old not in JUDGED:
             return
         # Who fell silent while it drained takes no room from others before it is gone.
-        drained = {name for name, node in self.nodes.items() if node.says is NodeState.DRAINING}
         standing = [
-            (health.state, health.hard) for name, health in checker.judgement.nodes.items() if name not in drained
+            (health.state, health.hard)
+            for name, health in checker.judgement.nodes.items()
+            if (checker.name, name) not in self._drained
         ]
         found = floor(standing)
         if found.removed > found.allowed and not self.held:
