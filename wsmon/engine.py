@@ -27,9 +27,10 @@ from wsmon.model.inputs import (
     RegistrySeen,
 )
 from wsmon.operators.audited import AuditedOperator
+from wsmon.operators.refuse import RefusingOperator
 from wsmon.ports import Operator, Source
 from wsmon.views.build import build_frame
-from wsmon.views.frame import Frame
+from wsmon.views.frame import Frame, Looking
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +52,16 @@ class Engine:
         clock: Callable[[], float],
         *,
         on_frame: Callable[[Frame], None] = lambda _: None,
+        armed: bool = True,
     ) -> None:
-        """`clock` returns Unix seconds; `on_frame` is called on the loop with every new frame and must not block."""
+        """`clock` returns Unix seconds; `on_frame` is called on the loop with every new frame and must not block.
+
+        As long as it is not `armed`, every action is refused here and nothing of it leaves this process.
+        """
         self.model = model
+        self.armed = armed
+        self._locked = AuditedOperator(RefusingOperator("this console is locked; ! arms it"), self._take, clock)
+        self._looking = Looking()
         self._source = source
         self._clock = clock
         self._on_frame = on_frame
@@ -82,7 +90,13 @@ class Engine:
 
     async def perform(self, action: Action) -> Outcome:
         """Carry an action out, audited."""
-        return await self._operator.perform(action)
+        return await (self._operator if self.armed else self._locked).perform(action)
+
+    def look_at(self, looking: Looking) -> None:
+        """Draw what is looked at, from now on."""
+        if looking != self._looking:
+            self._looking = looking
+            self._urgent.set()
 
     def _take(self, told: Input) -> None:
         self.model.apply(told)
@@ -94,7 +108,7 @@ class Engine:
         self._redraw()
 
     def _redraw(self) -> None:
-        frame = build_frame(self.model, self._clock())
+        frame = build_frame(self.model, self._clock(), self._looking)
         self._frame = frame
         self._on_frame(frame)
 
@@ -139,6 +153,16 @@ class EngineThread:
         """The newest frame."""
         assert self._engine is not None, "start first"
         return self._engine.frame
+
+    def look_at(self, looking: Looking) -> None:
+        """Say from any thread what is looked at."""
+        if self._loop is not None and self._thread.is_alive() and self._engine is not None:
+            self._loop.call_soon_threadsafe(self._engine.look_at, looking)
+
+    def arm(self, *, on: bool) -> None:
+        """Let actions through, or refuse all of them; from any thread."""
+        assert self._engine is not None, "start first"
+        self._engine.armed = on
 
     def perform(self, action: Action) -> None:
         """Ask for an action from any thread; the outcome shows up in the frames."""

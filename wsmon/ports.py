@@ -1,11 +1,12 @@
 """Where the parts meet: what collects, what acts, and what a user interface draws from."""
 
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from wsmon.commands import Action, Outcome
 from wsmon.model.inputs import Input
-from wsmon.views.frame import Frame
+from wsmon.views.frame import Frame, Looking
 
 
 class Source(Protocol):
@@ -29,5 +30,50 @@ class FrameSource(Protocol):
     def frame(self) -> Frame:
         """The newest picture; the same object as long as nothing changed."""
 
+    def look_at(self, looking: Looking) -> None:
+        """Say what is looked at: the next frames hold the parts that are about it."""
+
     def perform(self, action: Action) -> None:
         """Ask for an action; what becomes of it shows up in `frame.actions`."""
+
+
+@runtime_checkable
+class LiveSource(FrameSource, Protocol):
+    """A cluster that is watched now."""
+
+    def arm(self, *, on: bool) -> None:
+        """Let actions through, or refuse all of them here."""
+
+    def mark(self, text: str) -> None:
+        """Put a note on this moment."""
+
+    def ring(self) -> "Player | None":
+        """Return the last minutes, to go back to while live goes on; None if nothing is kept."""
+
+    def keep(self, path: Path) -> None:
+        """Write the last minutes to a file.
+
+        Raises:
+            WsmonError: it cannot be written.
+
+        """
+
+
+@runtime_checkable
+class Player(FrameSource, Protocol):
+    """A recording that is replayed. `frame.playback` says where it stands."""
+
+    def seek(self, at: float) -> None:
+        """Go to a moment, in Unix seconds; beyond an end means the end."""
+
+    def step(self, frames: int) -> None:
+        """Hold, and go so many pictures on; back if negative."""
+
+    def speed(self, factor: float) -> None:
+        """Play so many times as fast as it happened."""
+
+    def hold(self, *, on: bool) -> None:
+        """Stand still, or go on."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""

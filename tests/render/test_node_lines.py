@@ -6,8 +6,9 @@ import pytest
 
 from tests.support import frames
 from wsmon.protocol.states import NodeState
-from wsmon.ui.render import nodes
-from wsmon.ui.render.lines import FAINT, Ground, Tone, length_of, text_of
+from wsmon.ui.render import nodes, table
+from wsmon.ui.render.lines import FAINT, Ground, Line, Tone, length_of, text_of
+from wsmon.ui.render.table import layout
 from wsmon.views.frame import NodeRow
 
 WIDTHS = (20, 60, 80, 100, 120, 160, 200, 240)
@@ -17,31 +18,39 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
+def line_of(row: NodeRow, width: int, *, selected: bool = False) -> Line:
+    plan = layout(nodes.COLUMNS, width)
+    return table.line(row, plan, width, selected=selected, stale=row.silent_s is not None)
+
+
+def lines_of(rows: tuple[NodeRow, ...], width: int) -> list[Line]:
+    return [table.head(layout(nodes.COLUMNS, width), width), *(line_of(row, width) for row in rows)]
+
+
 def _text(row: NodeRow, width: int) -> str:
-    return text_of(nodes.line(row, width, selected=False))
+    return text_of(line_of(row, width))
 
 
 def test_the_table_at_80_columns() -> None:
     rows = frames.removed().nodes
-    lines = [text_of(line) for line in nodes.table(rows, 80, 9, top=0, cursor=0)]
-    assert lines == [
+    assert [text_of(line) for line in lines_of(rows, 80)] == [
         "  NODE   STATE               AGE   HB HTTP  CONN     Δ  IN/s OUT/s LAG ms  CPU  ",
-        "▌ n1     ● online             5m   ok   ok    29    +9   6.7  1740    0.8  12%  ",
+        "  n1     ● online             5m   ok   ok    29    +9   6.7  1740    0.8  12%  ",
         "  n2     ○ removed            4s  3/3  2/2     0   \N{MINUS SIGN}20     0     0    0.8    –  ",
         "  n3     ● online             5m   ok   ok    24    +4   6.7  1440    0.8  12%  ",
     ]
 
 
 def test_the_table_at_120_columns() -> None:
-    lines = [text_of(line) for line in nodes.table(frames.healthy().nodes, 120, 2, top=1, cursor=0)]
-    assert words(lines[0]) == "NODE STATE AGE HB HTTP MISS CONN Δ IN/s OUT/s UNACK RTX SLOW LAG ms RTT ms CPU RSS UP"
-    assert words(lines[1]) == "n2 ● online 5m ok ok 0/3 20 6.7 1207 3 0 0 0.8 1.2 9% 64M 5m"
+    lines = [text_of(line) for line in lines_of(frames.healthy().nodes[1:], 120)]
+    assert words(lines[0]) == "NODE STATE AGE HB HTTP CONN Δ IN/s OUT/s UNACK RTX SLOW LAG ms RTT ms CPU RSS BRK UP"
+    assert words(lines[1]) == "n2 ● online 5m ok ok 20 6.7 1207 3 0 0 0.8 1.2 9% 64M 0 5m"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_line_has_exactly_the_width(width: int) -> None:
     for example in frames.EXAMPLES.values():
-        for line in nodes.table(example().nodes, width, 20, top=0, cursor=0):
+        for line in lines_of(example().nodes, width):
             assert length_of(line) == width
 
 
@@ -77,7 +86,7 @@ def test_a_silent_node_is_not_shown_as_it_last_was() -> None:
     row = frames.node(silent_s=7.2)
     assert "? stale 7s" in _text(row, 80)
     assert "online" not in _text(row, 80)
-    runs = {run.text.strip(): run.ink for run in nodes.line(row, 80, selected=False)}
+    runs = {run.text.strip(): run.ink for run in line_of(row, 80)}
     assert runs["20"] == FAINT
     assert runs["n1"].tone is Tone.TEXT
 
@@ -92,19 +101,7 @@ def test_what_is_unknown_is_a_dash_and_not_zero() -> None:
 
 
 def test_the_selected_line_stands_on_its_own_ground() -> None:
-    assert {run.ink.ground for run in nodes.line(frames.node(), 80, selected=True)} == {Ground.SELECTED}
-
-
-def test_only_the_rows_in_sight_are_drawn() -> None:
-    rows = tuple(frames.node(f"n{number}") for number in range(1000))
-    lines = nodes.table(rows, 80, 5, top=500, cursor=501)
-    assert [text_of(line)[2:6] for line in lines[1:]] == ["n500", "n501", "n502", "n503"]
-    assert text_of(lines[2]).startswith("▌")
-
-
-def test_an_empty_table_says_so() -> None:
-    assert "No node is known yet." in text_of(nodes.table((), 80, 5, top=0, cursor=0)[1])
-    assert nodes.table((), 80, 0, top=0, cursor=0) == ()
+    assert {run.ink.ground for run in line_of(frames.node(), 80, selected=True)} == {Ground.SELECTED}
 
 
 def test_the_line_below_says_why_and_when() -> None:
@@ -122,7 +119,7 @@ def test_an_injected_fault_is_named_first() -> None:
 
 def test_sessions_that_do_not_keep_up_are_marked() -> None:
     row = frames.harmed().nodes[1]
-    runs = {run.text.strip(): run.ink.tone for run in nodes.line(row, 120, selected=False)}
+    runs = {run.text.strip(): run.ink.tone for run in line_of(row, 120)}
     assert (runs["1024"], runs["17"], runs["2"]) == (Tone.TEXT, Tone.TEXT, Tone.WARNING)
 
 

@@ -100,12 +100,16 @@ def test_start_steps_show_what_is_done_and_what_is_next() -> None:
 
 
 def test_the_footer_keeps_leaving_and_help_when_there_is_no_room() -> None:
-    assert words(text_of(footer.footer(80, armed=True))) == "D Drain X Kill… S Start p Pause ? Help ^P Palette q Quit"
+    assert words(text_of(footer.footer(80, armed=True))) == (
+        "1–6 Pages / Filter D Drain X Kill… S Start p Pause ? Help ^P Palette q Quit"
+    )
     assert words(text_of(footer.footer(16, armed=True))) == "? Help q Quit"
 
 
 def test_a_locked_console_names_no_key_that_acts() -> None:
-    assert words(text_of(footer.footer(120, armed=False))) == "p Pause ? Help ^P Palette q Quit"
+    assert (
+        words(text_of(footer.footer(120, armed=False))) == "1–6 Pages / Filter p Pause ! Arm ? Help ^P Palette q Quit"
+    )
     assert all(command.group is not Group.ACT for command in footer.allowed(armed=False))
 
 
@@ -119,7 +123,7 @@ def test_no_lower_case_key_acts() -> None:
     for command in COMMANDS:
         if command.group is Group.ACT:
             assert all(len(key) == 1 and key.isupper() for key in command.keys)
-            assert command.verb is not None
+            assert command.verbs
 
 
 def test_no_key_has_two_meanings() -> None:

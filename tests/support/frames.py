@@ -14,6 +14,7 @@ from wsmon.views.frame import (
     Header,
     Health,
     Lane,
+    Looking,
     NodeRow,
     Resumes,
     Segment,
@@ -35,6 +36,11 @@ class FakeSource:
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.actions: list[Action] = []
+        self.looking = Looking()
+
+    def look_at(self, looking: Looking) -> None:
+        """Remember it."""
+        self.looking = looking
 
     def perform(self, action: Action) -> None:
         """Remember it."""

@@ -303,7 +303,7 @@ async def test_a_signal_ends_it_in_order(number: signal.Signals) -> None:
 
 async def test_help_lists_keys_and_closes() -> None:
     app, _ = app_of(frames.healthy())
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(140, 90)) as pilot:
         await pilot.press("question_mark")
         text = "\n".join(screen_text(app))
         assert all(command.help in text for command in COMMANDS)

@@ -6,8 +6,10 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Final, TypeVar, cast
 
 from rich.console import RenderableType
@@ -17,38 +19,38 @@ from textual.command import Provider
 from textual.containers import Container
 from textual.screen import Screen
 
-from wsmon.commands import BY_ID, KILL_SIGNALS, Action, Group
-from wsmon.ports import FrameSource
-from wsmon.protocol.frames import ReadOnlyJson
-from wsmon.protocol.states import NodeState
+from wsmon.commands import BY_ID, USUAL_KEYS, Action, Group, Keymap
+from wsmon.errors import WsmonError
+from wsmon.ports import FrameSource, LiveSource, Player
+from wsmon.ui import acts, take
 from wsmon.ui import theme as themes
 from wsmon.ui.keys import CommandProvider, bindings
-from wsmon.ui.render import lines, preflight, status
+from wsmon.ui.pages import make
+from wsmon.ui.pages.page import Page
+from wsmon.ui.render import lines, moment, status
 from wsmon.ui.screens.help import HelpScreen
-from wsmon.ui.screens.question import Answer, Asked, Question
+from wsmon.ui.screens.question import Answer, Question
 from wsmon.ui.terminal import TerminalDriver
 from wsmon.ui.tight import tightened
-from wsmon.ui.widgets.events import EventList
 from wsmon.ui.widgets.footer import KeyBar
-from wsmon.ui.widgets.ledger import LedgerLine
 from wsmon.ui.widgets.pane import Pane
-from wsmon.ui.widgets.services import ServiceStrip
-from wsmon.ui.widgets.status import Banner, StatusBar, WhyLine
+from wsmon.ui.widgets.prompt import Prompt
+from wsmon.ui.widgets.status import Banner, StatusBar, TabBar
 from wsmon.ui.widgets.table import LiveTable
-from wsmon.ui.widgets.timeline import TimelinePane
-from wsmon.views.frame import ActionRow, Frame, Health
+from wsmon.views.frame import ActionRow, Frame, Looking, PageName
 
 POLL_S: Final = 0.1
 SETTLES_S: Final = 0.25
 REPAINT_EVERY_S: Final = 10.0
 """Only changes are sent, so whatever else disturbs the screen would stay: it is right again after this long."""
-EVERYTHING: Final = 1_000_000
-PAGE: Final = 10
 TOAST_MAX: Final = 200
+FRAME_S: Final = 0.5
+"""Distance of two pictures of a replay."""
+FASTEST, SLOWEST = 64.0, 0.125
 ENDED_BY_SIGNAL: Final = 128
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-_GONE_PROCESS: Final = ("exited", "failed", "stopped")
-_Part = TypeVar("_Part", bound=Pane)
+_PAGES: Final = frozenset(str(name) for name in PageName)
+_Part = TypeVar("_Part", bound=Pane | Prompt)
 
 
 class WsmonApp(App[int], inherit_bindings=False):
@@ -56,10 +58,10 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     CSS_PATH: ClassVar = "app.tcss"
     TITLE = "wsmon"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(act=False)]
+    BINDINGS: ClassVar[list[BindingType]] = []
     COMMANDS: ClassVar[set[type[Provider]]] = {CommandProvider}  # type: ignore[assignment]
     # Textual declares these two as instance variables, by a slip of the pen.
-    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (status.LEAST_WIDTH, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (status.LEAST_WIDTH, "-narrow"), (120, "-wide"), (160, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (status.LEAST_HEIGHT, "-low"), (30, "-tall")]  # noqa: RUF012
     NOTIFICATION_TIMEOUT = 4
     CLOSE_TIMEOUT = 0.5
@@ -72,9 +74,14 @@ class WsmonApp(App[int], inherit_bindings=False):
         armed: bool,
         embedded: bool,
         for_s: float | None = None,
+        keymap: Keymap = USUAL_KEYS,
+        directory: Path | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         """`theme` is a name or a path; None takes what fits the terminal. `for_s`: leave after so many seconds.
+
+        `armed`: whether actions are possible from the beginning; a replay never is. `directory` is where exports go;
+        None is the working directory.
 
         Raises:
             ConfigError: the theme cannot be used.
@@ -83,8 +90,12 @@ class WsmonApp(App[int], inherit_bindings=False):
         colorless = "NO_COLOR" in environ
         super().__init__(driver_class=TerminalDriver, ansi_color=True if colorless else None)
         self.source = source
-        self.armed = armed
+        self.live = source
+        """Where `source` goes back to: the same, unless somebody looks at the last minutes."""
+        self.armed = armed and not isinstance(source, Player)
         self.embedded = embedded
+        self.keymap = keymap
+        self._directory = Path.cwd() if directory is None else directory
         self._for_s = for_s
         self._missed = False
         """Something drawn was not sent."""
@@ -97,13 +108,31 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._frame = source.frame
         self._shown = self._frame
         self._told = {row.key for row in self._frame.actions if row.done}
+        self._pages: dict[PageName, Page] = {}
+        self._page = PageName.NODES
+        self._looking = Looking()
+        self._filtered: Pane | None = None
+        """What the filter that is being typed is for."""
         chosen = self.look.textual()
         self.register_theme(chosen)
         self.theme = chosen.name
         self.animation_level = "none"
-        if armed:
-            for binding in bindings(act=True):
-                self.bind(binding.key, binding.action, description=binding.description, show=False)
+        for binding in bindings(keymap, act=False):
+            self._bindings.key_to_bindings[binding.key] = [binding]
+        self._bind_acts()
+
+    @property
+    def may_act(self) -> bool:
+        """Whether action keys exist: armed, and what is shown is live."""
+        return self.armed and self.source is self.live
+
+    def _bind_acts(self) -> None:
+        """Bind the keys that act, or take them away: what is not bound cannot be pressed."""
+        for binding in bindings(self.keymap, act=True):
+            if self.may_act:
+                self._bindings.key_to_bindings[binding.key] = [binding]
+            else:
+                self._bindings.key_to_bindings.pop(binding.key, None)
 
     def _theme_name(self, asked: str | None, *, colorless: bool, environ: Mapping[str, str]) -> str:
         if colorless:
@@ -128,17 +157,15 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._display(self.screen, update)
 
     def compose(self) -> ComposeResult:
-        """Build the first view."""
-        yield StatusBar(armed=self.armed)
+        """Build what stays, and the first page."""
+        yield StatusBar()
+        yield TabBar(self.keymap)
         yield Banner()
-        yield LiveTable()
-        yield WhyLine()
-        yield ServiceStrip()
-        yield LedgerLine()
-        with Container(id="lower"):
-            yield TimelinePane()
-            yield EventList()
-        yield KeyBar(armed=self.armed)
+        with Container(id="pages"):
+            self._pages[self._page] = make(self._page)
+            yield self._pages[self._page]
+        yield Prompt()
+        yield KeyBar(self.keymap, armed=self.may_act)
 
     def on_mount(self) -> None:
         """Start to draw."""
@@ -148,7 +175,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         for number in _SIGNALS:
             loop.add_signal_handler(number, partial(self._leave, ENDED_BY_SIGNAL + number))
         self._show(self._frame)
-        self.query_one(LiveTable).focus()
+        self.page.main.focus()
         if self._for_s is not None:
             loop.call_later(self._for_s, self._leave, 0)
         self._watch(loop)
@@ -192,7 +219,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         if frame is self._frame:
             return
         self._frame = frame
-        if frame.ended and self.embedded and not frame.nodes:
+        if frame.ended and self.embedded and not frame.nodes and self.source is self.live:
             self._leave(1)  # It never came up: whoever runs us says why, where it stays readable.
             return
         self._tell(frame.actions)
@@ -203,29 +230,61 @@ class WsmonApp(App[int], inherit_bindings=False):
         elif frame.ended:
             self._main(Banner).show(frame.ended)
 
+    # What is shown.
+
+    @property
+    def page(self) -> Page:
+        """The page in sight."""
+        return self._pages[self._page]
+
     def _main(self, part: type[_Part]) -> _Part:
-        """Return a part of the first view, whatever lies over it."""
+        """Return a part of the screen under whatever lies over it."""
         return self.screen_stack[0].query_one(part)
 
     def _show(self, frame: Frame) -> None:
         self._shown = frame
         offset_s = float(time.localtime(frame.header.at).tm_gmtoff) if lines.known(frame.header.at) else 0.0
-        self._main(StatusBar).show(frame, paused=self.paused, offset_s=offset_s)
+        self._main(StatusBar).show(frame, paused=self.paused, armed=self.may_act, offset_s=offset_s)
         self._main(Banner).show(frame.ended)
-        self._main(LiveTable).show(frame.nodes)
-        self._show_why()
-        self._main(ServiceStrip).show(frame.services)
-        self._main(LedgerLine).show(frame.header.audit)
-        steps = frame.start if frame.header.health is Health.STARTING else None
-        self._main(TimelinePane).show(frame.timeline, steps=steps, clients=frame.header.clients_connected)
-        self._main(EventList).show(frame.events, lost=frame.events_lost, offset_s=offset_s)
+        self._main(KeyBar).show(armed=self.may_act, replay=frame.playback is not None)
+        page = self.page
+        if page.is_mounted:
+            page.show(frame, offset_s=offset_s)
 
-    def _show_why(self) -> None:
-        self._main(WhyLine).show(self._main(LiveTable).selected, self._shown.header.removal_window_s)
+    async def go_to(self, name: PageName, *, node: str | None = None, client: str | None = None) -> None:
+        """Show a page, with this node or client selected."""
+        if name is not self._page:
+            self.page.display = False
+            self._page = name
+            if name not in self._pages:
+                self._pages[name] = make(name)
+                await self.screen_stack[0].query_one("#pages", Container).mount(self._pages[name])
+            self.page.display = True
+            self._main(TabBar).show(name)
+        if node is not None or client is not None:
+            self.page.select(node=node, client=client)
+        self.page.main.focus()
+        self._show(self._shown if self.paused else self._frame)
+        self._look()
 
-    def on_live_table_selected(self, _: LiveTable.Selected) -> None:
-        """Explain another node."""
-        self._show_why()
+    def _look(self) -> None:
+        """Tell the source what is looked at."""
+        looking = replace(self.page.looking(self._looking), page=self._page)
+        if looking != self._looking:
+            self._looking = looking
+            self.source.look_at(looking)
+
+    def on_page_looks_elsewhere(self, _: Page.LooksElsewhere) -> None:
+        """Have the parts drawn that are about what is selected now."""
+        self._look()
+
+    async def on_page_go_to_page(self, message: Page.GoToPage) -> None:
+        """Go there."""
+        await self.go_to(message.page, node=message.node, client=message.client)
+
+    def on_page_go_to(self, message: Page.GoTo) -> None:
+        """Go back, or on, to a moment."""
+        self._seek(message.at)
 
     def _tell(self, actions: tuple[ActionRow, ...]) -> None:
         """Say what became of actions, once."""
@@ -242,87 +301,283 @@ class WsmonApp(App[int], inherit_bindings=False):
             text = lines.ascii_only(text)
         self.notify(text, severity="error" if bad else "information", markup=False)
 
+    # Commands.
+
     async def action_command(self, name: str) -> None:
-        """Do what a key or a palette entry stands for."""
+        """Do what a key or a palette entry stands for: the pane with the focus first, then the page, then all."""
         command = BY_ID[name]
         if command.group is Group.ACT:
-            if self.armed:
+            if self.may_act:
                 self._act(name)
             return
         pane = self.screen.focused
         if not isinstance(pane, Pane):
-            pane = self._main(LiveTable)
+            pane = self.page.main
+        if pane.command(name) or self.page.command(name):
+            return
+        if name in _PAGES:
+            await self.go_to(PageName(name))
+            return
         match name:
-            case "up":
-                pane.move(-1)
-            case "down":
-                pane.move(1)
-            case "page_up":
-                pane.move(-PAGE)
-            case "page_down":
-                pane.move(PAGE)
-            case "first":
-                pane.move(-EVERYTHING)
-            case "last":
-                pane.move(EVERYTHING)
             case "next_pane":
                 self.screen.focus_next()
+            case "previous_pane":
+                self.screen.focus_previous()
+            case "filter":
+                self._ask_filter(pane)
             case "pause":
-                self.paused = not self.paused
-                self._show(self._shown if self.paused else self._frame)
+                self._pause()
+            case "live":
+                self._go_live()
+            case "step":
+                self._step(1)
+            case "step_back":
+                self._step(-1)
+            case "incident_previous":
+                self._jump(-1)
+            case "incident_next":
+                self._jump(1)
+            case "goto":
+                self._main(Prompt).ask("goto", "go to")
+            case "faster":
+                self._speed(2)
+            case "slower":
+                self._speed(0.5)
+            case "marker":
+                if isinstance(self.source, LiveSource):
+                    self._main(Prompt).ask("marker", "note")
+                else:
+                    self.say("A note is for what happens now.")
+            case "copy" | "copy_json" | "export":
+                self._take(name, pane)
+            case "screenshot":
+                self._take_screen()
+            case "bundle":
+                await self._bundle()
+            case "arm":
+                self._arm()
+            case "repaint":
+                self._repaint()
             case "help":
-                self.push_screen(HelpScreen(armed=self.armed, embedded=self.embedded))
+                self.push_screen(HelpScreen(self.keymap, armed=self.may_act, embedded=self.embedded))
             case "quit":
                 self._leave(0)
             case _:
-                raise AssertionError(f"the command {name!r} has nothing behind it")
+                pass  # Means nothing on this page.
+
+    # Act.
 
     def _act(self, name: str) -> None:
-        row = self._main(LiveTable).selected
         # What is shown may be held still; what is done depends on how things are now.
-        row = None if row is None else preflight.node_of(self._frame, row.id)
-        if row is None:
-            self.say("No node is selected.")
-            return
-        node = row.id
-        if name == "start":
-            if row.process not in _GONE_PROCESS and row.state is not NodeState.LEFT:
-                self.say(f"{node} is {row.process or row.state}; there is nothing to start.")
-                return
-            self._perform(name, node)
-        elif name == "abort":
-            if row.state is not NodeState.DRAINING:
-                self.say(f"{node} is {row.state}; there is no drain to abort.")
-                return
-            self._perform(name, node)
-        elif name == "drain":
-            asked = Asked(
-                heading=f"Drain {lines.clip(node, 20)}",
-                node=node,
-                agree="Drain",
-                facts=lambda frame, _choice, _width: preflight.drain_lines(frame, node),
-                type_name=lambda frame: preflight.last_online(frame, node),
-            )
-            self.push_screen(Question(asked, self._frame), partial(self._answered, name, node))
+        nodes = tuple(row.id for row in self.page.targets())
+        match acts.plan(name, nodes, self._frame):
+            case str(sentence):
+                self.say(sentence)
+            case acts.Ask(asked=asked, deeds=deeds):
+                self.push_screen(Question(asked, self._frame), partial(self._answered, deeds))
+            case deeds:
+                self._perform(deeds)
+
+    def _answered(self, deeds: Callable[[Answer], tuple[acts.Deed, ...]], answer: Answer | None) -> None:
+        if answer is not None and self.may_act:
+            self._perform(deeds(answer), answer.reason)
+
+    def _perform(self, deeds: tuple[acts.Deed, ...], reason: str = "") -> None:
+        for deed in deeds:
+            self.live.perform(Action(op=deed.op, node=deed.node, args=deed.args, reason=reason, key=uuid.uuid4().hex))
+
+    def _arm(self) -> None:
+        if self.source is not self.live or not isinstance(self.live, LiveSource):
+            self.say("A recording cannot be acted on.")
+        elif self.armed:
+            self._set_armed(on=False)
         else:
-            asked = Asked(
-                heading=f"Kill {lines.clip(node, 20)}",
-                node=node,
-                agree="Send the signal",
-                facts=lambda frame, choice, width: preflight.kill_lines(frame, node, choice, width),
-                type_name=lambda _: True,
-                choices=len(KILL_SIGNALS),
-            )
-            self.push_screen(Question(asked, self._frame), partial(self._answered, name, node))
+            self.push_screen(Question(acts.arming(self._frame), self._frame), self._armed)
 
-    def _answered(self, name: str, node: str, answer: Answer | None) -> None:
-        if answer is None:
+    def _armed(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self._set_armed(on=True)
+
+    def _set_armed(self, *, on: bool) -> None:
+        assert isinstance(self.live, LiveSource)
+        self.live.arm(on=on)
+        self.armed = on
+        self._bind_acts()
+        self._show(self._shown)
+        self.say("Armed: keys act on the cluster." if on else "Locked: no key acts.")
+
+    # Time.
+
+    @property
+    def _player(self) -> Player | None:
+        return self.source if isinstance(self.source, Player) else None
+
+    def _pause(self) -> None:
+        player = self._player
+        if player is not None:
+            playback = self.source.frame.playback
+            player.hold(on=playback is None or not playback.held)
             return
-        args = {"signal": KILL_SIGNALS[answer.choice]} if name == "kill" else {}
-        self._perform(name, node, args, answer.reason)
+        self.paused = not self.paused
+        self._show(self._shown if self.paused else self._frame)
 
-    def _perform(self, op: str, node: str, args: ReadOnlyJson | None = None, reason: str = "") -> None:
-        self.source.perform(Action(op=op, node=node, args=args or {}, reason=reason, key=uuid.uuid4().hex))
+    def _back(self) -> Player | None:
+        """Return what is replayed; from live, go to the last minutes."""
+        if self._player is None and isinstance(self.live, LiveSource):
+            player = self.live.ring()
+            if player is None:
+                self.say("The last minutes are not kept here.")
+                return None
+            self._turn_to(player)
+        return self._player
+
+    def _turn_to(self, source: FrameSource) -> None:
+        """Draw from another source."""
+        if self.source is not self.live and isinstance(self.source, Player):
+            self.source.close()
+        self.source = source
+        self.paused = False
+        self._frame = source.frame
+        source.look_at(self._looking)
+        self._bind_acts()
+        self._show(self._frame)
+
+    def _go_live(self) -> None:
+        player = self._player
+        if self.source is not self.live:
+            self._turn_to(self.live)
+        elif player is not None:
+            playback = player.frame.playback
+            if playback is not None:
+                player.seek(playback.end_at)
+        elif self.paused:
+            self._pause()
+
+    def _step(self, frames: int) -> None:
+        player = self._back()
+        if player is not None:
+            player.step(frames)
+
+    def _seek(self, at: float) -> None:
+        player = self._back()
+        if player is not None:
+            player.seek(at)
+            player.hold(on=True)
+
+    def _jump(self, step: int) -> None:
+        """Go to the next incident or note, or the one before."""
+        player = self._back()
+        playback = None if player is None else player.frame.playback
+        if player is None or playback is None:
+            return
+        marks = [
+            at for at in playback.marks if (at > playback.at + FRAME_S if step > 0 else at < playback.at - FRAME_S)
+        ]
+        if not marks:
+            self.say("There is no later one." if step > 0 else "There is no earlier one.")
+            return
+        player.seek(marks[0] if step > 0 else marks[-1])
+
+    def _speed(self, factor: float) -> None:
+        player = self._player
+        playback = None if player is None else player.frame.playback
+        if player is not None and playback is not None:
+            player.speed(min(FASTEST, max(SLOWEST, playback.speed * factor)))
+
+    def _go_to_time(self, text: str) -> None:
+        playback = self.source.frame.playback
+        now = self.source.frame.header.at if playback is None else playback.at
+        at = moment.parse(text, now, offset_s=float(time.localtime(now).tm_gmtoff))
+        if at is None:
+            self.say(f"“{text}” is no time; 14:03:20, 14:03 or -30 are.", bad=True)
+        else:
+            self._seek(at)
+
+    # What is typed.
+
+    def _ask_filter(self, pane: Pane) -> None:
+        if pane.filter_text is None:
+            pane = self.page.main
+        if pane.filter_text is None:
+            self.say("There is nothing to filter here.")
+            return
+        self._filtered = pane
+        self._main(Prompt).ask("filter", "/", pane.filter_text)
+
+    async def on_prompt_typed(self, message: Prompt.Typed) -> None:
+        """Take what was typed."""
+        prompt = self._main(Prompt)
+        if message.done:
+            prompt.close()
+            (self._filtered or self.page.main).focus()
+        match message.purpose:
+            case "filter" if self._filtered is not None:
+                self._filtered.filter(message.text or "")
+                if message.done:
+                    self._filtered = None
+            case "goto" if message.done and message.text:
+                self._go_to_time(message.text)
+            case "marker" if message.done and message.text and isinstance(self.live, LiveSource):
+                self.live.mark(message.text)
+            case _:
+                pass
+
+    # Take away.
+
+    def _take(self, name: str, pane: Pane) -> None:
+        table = pane if isinstance(pane, LiveTable) else self.page.main
+        try:
+            if name == "export":
+                stem = f"wsmon-{self._page}-{take.stamp(self._shown.header.at)}"
+                if isinstance(table, LiveTable):
+                    text, rows = table.everything(), table.rows
+                else:
+                    text, rows = self._screen_text(), ()
+                paths = [take.write(self._directory, stem, ".txt", text + "\n")]
+                if rows:
+                    paths.append(take.write(self._directory, stem, ".jsonl", take.json_lines(rows)))
+                self.say(f"Wrote {', '.join(path.name for path in paths)}.")
+                return
+            if not isinstance(table, LiveTable) or not table.marked:
+                self.say("No row is selected.")
+                return
+            text = table.text() if name == "copy" else take.json_lines(table.marked).rstrip("\n")
+            self._copy(text)
+        except WsmonError as error:
+            self.say(error.message, bad=True)
+
+    def _copy(self, text: str) -> None:
+        """Put a text into the terminal's clipboard; not all terminals let us, so it goes into a file as well."""
+        sequence = take.osc52(text)
+        if sequence is not None and self._driver is not None:
+            self._driver.write(sequence)
+        path = take.keep_copy(text)
+        self.say(f"Copied {len(text.splitlines())} line{'s' * (len(text.splitlines()) != 1)}; also in {path}.")
+
+    def _screen_text(self) -> str:
+        strips = self.screen_stack[0]._compositor.render_strips()  # noqa: SLF001  # As Textual's own screenshot does.
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    def _take_screen(self) -> None:
+        stem = f"wsmon-{self._page}-{take.stamp(self._shown.header.at)}"
+        try:
+            svg = take.write(self._directory, stem, ".svg", self.export_screenshot(title=f"wsmon {self._page}"))
+            text = take.write(self._directory, stem, ".txt", self._screen_text() + "\n")
+            self.say(f"Wrote {svg.name} and {text.name}.")
+        except WsmonError as error:
+            self.say(error.message, bad=True)
+
+    async def _bundle(self) -> None:
+        if not isinstance(self.live, LiveSource):
+            self.say("This is a recording already.")
+            return
+        cluster = "".join(c if c.isalnum() or c in "-_" else "_" for c in self._shown.header.cluster)[:40]
+        path = self._directory / f"wsmon-{cluster}-{take.stamp(time.time())}.wsr"
+        try:
+            await asyncio.to_thread(self.live.keep, path)
+            self.say(f"Wrote {path.name}; `wsmon replay {path.name}` shows it.")
+        except WsmonError as error:
+            self.say(error.message, bad=True)
 
 
 def needs_ascii(environ: Mapping[str, str], encoding: str) -> bool:

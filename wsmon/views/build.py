@@ -5,7 +5,7 @@ from wsmon.model.inputs import StepSeen
 from wsmon.model.reading import bounded
 from wsmon.model.standing import voices
 from wsmon.views.events import event_rows
-from wsmon.views.frame import ActionRow, Frame, StartStep
+from wsmon.views.frame import ActionRow, Frame, Looking, StartStep
 from wsmon.views.header import header
 from wsmon.views.nodes import node_rows
 from wsmon.views.services import service_rows
@@ -13,10 +13,14 @@ from wsmon.views.text import clean, name
 from wsmon.views.timeline import timeline
 
 STEPS_MAX = 32
+EVERYWHERE = Looking()
 
 
-def build_frame(model: ClusterModel, now: float) -> Frame:
-    """Return the picture at `now`, in Unix seconds of the watcher's clock. The model is not changed."""
+def build_frame(model: ClusterModel, now: float, looking: Looking = EVERYWHERE) -> Frame:
+    """Return the picture at `now`, in Unix seconds of the watcher's clock. The model is not changed.
+
+    `looking` decides which of the parts that cost something are worked out.
+    """
     heard = voices(model, now)
     nodes = node_rows(model, heard)
     services = service_rows(model, heard)

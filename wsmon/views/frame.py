@@ -7,8 +7,43 @@ Times named `at` are Unix seconds, durations end in `_s` or `_ms`.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from wsmon.protocol.states import NodeState
+
+if TYPE_CHECKING:  # Those modules take their words from this one.
+    from wsmon.views.beliefs_frame import Beliefs
+    from wsmon.views.channels_frame import RedisPicture
+    from wsmon.views.detail_frame import NodeDetail
+    from wsmon.views.incidents_frame import IncidentsPicture
+    from wsmon.views.sessions_frame import SessionsPicture
+    from wsmon.views.truth_frame import TruthLanes
+
+
+class PageName(StrEnum):
+    """A page of the dashboard."""
+
+    NODES = "nodes"
+    TIMELINE = "timeline"
+    EVENTS = "events"
+    SESSIONS = "sessions"
+    REDIS = "redis"
+    INCIDENTS = "incidents"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """What a person looks at. Parts of a frame that nobody looks at are not worked out."""
+
+    page: PageName = PageName.NODES
+    node: str | None = None
+    """The selected node."""
+    client: str | None = None
+    """The selected client."""
+    incident: str | None = None
+    """Key of the selected incident."""
+    other: str | None = None
+    """Key of the incident to compare it with."""
 
 
 class Health(StrEnum):
@@ -269,6 +304,35 @@ class ActionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """What an operator did, at this console or at any other."""
+
+    at: float
+    who: str
+    text: str
+    """`drain n1`."""
+    reason: str = ""
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playback:
+    """Where a replay stands."""
+
+    at: float
+    start_at: float
+    end_at: float
+    speed: float = 1.0
+    held: bool = False
+    twin: bool = False
+    """Whether live goes on behind it."""
+    note: str = ""
+    """What is wrong with the recording, if anything."""
+    marks: tuple[float, ...] = ()
+    """Incidents and markers on the way, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """One picture of the cluster."""
 
@@ -285,3 +349,16 @@ class Frame:
     ended: str = ""
     """Why there is nothing more to see (the cluster is gone); empty while it lives."""
     actions: tuple[ActionRow, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
+    """Operators' actions, newest last, bounded."""
+    playback: Playback | None = None
+    """Set in a replay; None: this is live."""
+    recording: str = ""
+    """What is being recorded, in a word or two; empty: nothing but the ring of the last minutes."""
+    # Worked out only when somebody looks at them.
+    detail: "NodeDetail | None" = None
+    truth: "TruthLanes | None" = None
+    beliefs: "Beliefs | None" = None
+    sessions: "SessionsPicture | None" = None
+    redis: "RedisPicture | None" = None
+    incidents: "IncidentsPicture | None" = None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from wsmon.commands import COMMANDS, Confirm, Group, UiCommand
+from wsmon.commands import COMMANDS, USUAL_KEYS, Confirm, Group, Keymap, UiCommand
 from wsmon.ui.render.lines import ACCENT, FAINT, MUTED, TEXT, WARNING, Ground, Ink, Line, Run, Tone, fit, fitted, on
 
 _NAMES: Final = {
@@ -15,6 +15,21 @@ _NAMES: Final = {
     "home": "Home",
     "end": "End",
     "tab": "Tab",
+    "shift+tab": "⇧Tab",
+    "enter": "Enter",
+    "escape": "Esc",
+    "space": "Space",
+    "slash": "/",
+    "colon": ":",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "plus": "+",
+    "minus": "-",
+    "exclamation_mark": "!",
 }
 _KEY: Final = Ink(Tone.ACCENT, bold=True)
 
@@ -29,31 +44,40 @@ def allowed(commands: Sequence[UiCommand] = COMMANDS, *, armed: bool) -> tuple[U
     return tuple(command for command in commands if armed or command.group is not Group.ACT)
 
 
-def footer(width: int, *, armed: bool) -> Line:
+_PAGES: Final = ("nodes", "timeline", "events", "sessions", "redis", "incidents")
+_KEPT: Final = ("quit", "help", "live", "pages")
+"""What stays when there is no room for all."""
+_REPLAY: Final = ("step_back", "step", "incident_previous", "incident_next", "faster", "live")
+
+
+def footer(width: int, *, armed: bool, replay: bool = False, keymap: Keymap = USUAL_KEYS) -> Line:
     """Return the keys for the foot of the screen, as many as fit; leaving and help always do."""
-    commands = [command for command in allowed(armed=armed) if command.footer]
+    shown: list[tuple[str, str, str]] = []
+    commands = [command for command in allowed(armed=armed) if keymap[command.id]]
+    for command in commands:
+        wanted = command.footer or (replay and command.id in _REPLAY) or (not armed and command.id == "arm")
+        if wanted and not (replay and command.id == "arm"):
+            label = "Arm" if command.id == "arm" else command.label
+            shown.append((command.id, key_name(keymap[command.id][0]), label))
+    pages = [key_name(keymap[name][0]) for name in _PAGES if keymap[name]]
+    if pages:
+        digits = f"{pages[0]}–{pages[-1]}" if pages == list("123456") else pages[0]
+        at = next((y for y, entry in enumerate(shown) if entry[0] == "filter"), len(shown))
+        shown.insert(at, ("pages", digits, "Pages"))
     gap = 2
-    while commands and sum(_length(command) + gap for command in commands) > width:
+    while shown and sum(len(key) + len(label) + 1 + gap for _, key, label in shown) > width:
         if gap > 1:
             gap -= 1
             continue
-        spare = [command for command in commands if command.id not in {"quit", "help"}]
-        commands.remove(spare[-1] if spare else commands[-1])
+        spare = [entry for entry in shown if entry[0] not in _KEPT]
+        shown.remove(spare[-1] if spare else shown[0])
     runs: list[Run] = []
-    for command in commands:
-        runs += [
-            Run(" " + key_name(command.keys[0]), _KEY),
-            Run(f" {command.label}", MUTED),
-            Run(" " * (gap - 1), MUTED),
-        ]
+    for _, key, label in shown:
+        runs += [Run(" " + key, _KEY), Run(f" {label}", MUTED), Run(" " * (gap - 1), MUTED)]
     return on(fitted((run for run in runs if run.text), width), Ground.BAR)
 
 
-def _length(command: UiCommand) -> int:
-    return len(key_name(command.keys[0])) + len(command.label) + 1
-
-
-def help_lines(width: int, *, armed: bool) -> tuple[Line, ...]:
+def help_lines(width: int, *, armed: bool, keymap: Keymap = USUAL_KEYS) -> tuple[Line, ...]:
     """Return every command with its keys, by group."""
     lines: list[Line] = []
     for group in Group:
@@ -64,7 +88,7 @@ def help_lines(width: int, *, armed: bool) -> tuple[Line, ...]:
         note = (Run("  locked: these do nothing here", WARNING),) if locked else ()
         lines.append(fitted((Run(f" {group}", Ink(Tone.MUTED, bold=True)), *note), width))
         for command in commands:
-            keys = " ".join(key_name(key) for key in command.keys)
+            keys = " ".join(key_name(key) for key in keymap[command.id])
             lines.append(
                 fitted(
                     (

@@ -1,21 +1,18 @@
-"""The node table: columns of fixed width, so that numbers never jump; the width of the screen decides which."""
+"""The node table, and the line that explains a node."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+import math
+from collections.abc import Callable
 from typing import Final
 
 from wsmon.protocol.states import NodeState
 from wsmon.ui.render import values
 from wsmon.ui.render.lines import (
-    ACCENT,
     BAD,
     EMPTY,
     FAINT,
     MUTED,
     TEXT,
     WARNING,
-    Ground,
     Ink,
     Line,
     Run,
@@ -26,9 +23,10 @@ from wsmon.ui.render.lines import (
     joined,
     known,
     length_of,
-    on,
 )
+from wsmon.ui.render.table import Column
 from wsmon.views.frame import NodeRow
+from wsmon.views.nodes import natural
 
 GLYPHS: Final = {
     NodeState.JOINING: "◌",
@@ -60,19 +58,6 @@ LAG_WARNING_MS: Final = 250.0
 CPU_WARNING: Final = 90.0
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column; `rank` says which go first when there is no room (the smallest stay)."""
-
-    title: str
-    width: int
-    rank: int
-    draw: Callable[[NodeRow], tuple[str, Ink]]
-    right: bool = True
-    own: bool = True
-    """Whether the node itself tells the value: it is old when the node is silent."""
-
-
 def shown_state(row: NodeRow) -> NodeState:
     """Return the state to draw: a node that says nothing is not shown as it last was."""
     return row.state if row.silent_s is None or row.state in JUDGED else NodeState.STALE
@@ -92,6 +77,31 @@ def _state(row: NodeRow) -> tuple[str, Ink]:
     return f"{GLYPHS[state]} {state_text(row)}", TEXT if state is NodeState.ONLINE else Ink(TONES[state], bold=True)
 
 
+_TROUBLE: Final = {
+    state: rank
+    for rank, state in enumerate(
+        (
+            NodeState.REMOVED,
+            NodeState.STALE,
+            NodeState.SUSPECT,
+            NodeState.QUARANTINED,
+            NodeState.RECOVERING,
+            NodeState.DRAINING,
+            NodeState.JOINING,
+            NodeState.CORDONED,
+            NodeState.LEFT,
+            NodeState.ONLINE,
+        )
+    )
+}
+"""The order of states when sorted by: what needs somebody first."""
+
+
+def in_trouble(row: NodeRow) -> bool:
+    """Return whether somebody should look at the node."""
+    return shown_state(row) is not NodeState.ONLINE or bool(row.troubles or row.fault)
+
+
 def _number(text: str) -> tuple[str, Ink]:
     return text, FAINT if text in {values.UNKNOWN, "0"} else TEXT
 
@@ -107,97 +117,103 @@ def _misses(row: NodeRow) -> tuple[str, Ink]:
     return f"{row.misses}{needed}", FAINT if row.misses == 0 else WARNING
 
 
-def _warned(text: str, value: float | None, limit: float) -> tuple[str, Ink]:
-    return (text, WARNING) if value is not None and known(value) and value >= limit else _number(text)
+def _own(  # noqa: PLR0917  # Read as the lines of a table.
+    id: str,  # noqa: A002
+    title: str,
+    width: int,
+    rank: int,
+    text: Callable[[float | None], str],
+    value: Callable[[NodeRow], float | None],
+    *,
+    warn: float = math.inf,
+) -> Column[NodeRow]:
+    """Return a column of a number that the node tells itself; from `warn` on it asks for attention."""
+
+    def draw(row: NodeRow) -> tuple[str, Ink]:
+        number = value(row)
+        shown = text(number)
+        return (shown, WARNING) if number is not None and known(number) and number >= warn else _number(shown)
+
+    return Column(id, title, width, rank, draw, own=True, key=value, falls=True)
 
 
-COLUMNS: Final = (
-    Column("NODE", 6, 0, lambda row: (row.id, Ink(bold=True)), right=False, own=False),
-    Column("STATE", 18, 0, _state, right=False, own=False),
-    Column("AGE", 4, 1, lambda row: (values.age(row.since_s), MUTED), own=False),
-    Column("HB", 4, 5, lambda row: _check(row.heartbeat), own=False),
-    Column("HTTP", 4, 6, lambda row: _check(row.http), own=False),
-    Column("MISS", 4, 15, _misses, own=False),
-    Column("CONN", 5, 0, lambda row: _number(values.count(row.connections))),
-    Column("Δ", 5, 3, lambda row: (values.delta(row.connections_delta), MUTED)),
-    Column("IN/s", 5, 4, lambda row: _number(values.rate(row.messages_in_s))),
-    Column("OUT/s", 5, 2, lambda row: _number(values.rate(row.messages_out_s))),
-    Column("UNACK", 5, 9, lambda row: _number(values.count(row.unacked))),
-    Column("RTX", 5, 11, lambda row: _number(values.count(row.retransmits))),
-    Column("SLOW", 5, 12, lambda row: _warned(values.count(row.lagging), row.lagging, 1)),
-    Column("LAG ms", 6, 7, lambda row: _warned(values.milliseconds(row.lag_ms), row.lag_ms, LAG_WARNING_MS)),
-    Column("RTT ms", 6, 10, lambda row: _number(values.milliseconds(row.rtt_ms))),
-    Column("CPU", 4, 8, lambda row: _warned(values.percent(row.cpu), row.cpu, CPU_WARNING)),
-    Column("RSS", 5, 13, lambda row: _number(values.size(row.rss))),
-    Column("FD", 4, 16, lambda row: _number(values.count(row.fds))),
-    Column("UP", 4, 14, lambda row: (values.age(row.uptime_s), MUTED)),
-    Column("PID", 7, 17, lambda row: (values.UNKNOWN if row.pid is None else str(row.pid), MUTED)),
-    Column("ADDRESS", 21, 18, lambda row: (row.address or values.UNKNOWN, MUTED), right=False),
-    Column("PROCESS", 9, 19, lambda row: (row.process or values.UNKNOWN, MUTED), right=False, own=False),
+def _count(
+    id: str,  # noqa: A002
+    title: str,
+    width: int,
+    rank: int,
+    value: Callable[[NodeRow], float | None],
+    *,
+    warn: float = math.inf,
+) -> Column[NodeRow]:
+    return _own(id, title, width, rank, values.count, value, warn=warn)
+
+
+def _breakers(row: NodeRow) -> tuple[str, Ink]:
+    """Return how many things ail the node: breakers that are open, feeds that are not live."""
+    return (str(len(row.troubles)), WARNING) if row.troubles else ("0", FAINT)
+
+
+COLUMNS: Final[tuple[Column[NodeRow], ...]] = (
+    Column("node", "NODE", 6, 0, lambda row: (row.id, Ink(bold=True)), right=False, key=lambda row: natural(row.id)),
+    Column(
+        "state",
+        "STATE",
+        18,
+        0,
+        _state,
+        right=False,
+        key=lambda row: _TROUBLE[shown_state(row)],
+        glyph=lambda row: Ink(TONES[shown_state(row)]),
+    ),
+    Column("age", "AGE", 4, 1, lambda row: (values.age(row.since_s), MUTED), key=lambda row: row.since_s),
+    Column("heartbeat", "HB", 4, 5, lambda row: _check(row.heartbeat), key=lambda row: row.heartbeat != "ok"),
+    Column("http", "HTTP", 4, 6, lambda row: _check(row.http), key=lambda row: row.http != "ok"),
+    Column("misses", "MISS", 4, 17, _misses, key=lambda row: row.misses, falls=True),
+    _count("connections", "CONN", 5, 0, lambda row: row.connections),
+    Column(
+        "delta",
+        "Δ",
+        5,
+        3,
+        lambda row: (values.delta(row.connections_delta), MUTED),
+        own=True,
+        key=lambda row: row.connections_delta,
+        falls=True,
+    ),
+    _own("in", "IN/s", 5, 4, values.rate, lambda row: row.messages_in_s),
+    _own("out", "OUT/s", 5, 2, values.rate, lambda row: row.messages_out_s),
+    _count("unacked", "UNACK", 5, 9, lambda row: row.unacked),
+    _count("retransmits", "RTX", 5, 11, lambda row: row.retransmits),
+    _count("lagging", "SLOW", 5, 12, lambda row: row.lagging, warn=1),
+    _own("lag", "LAG ms", 6, 7, values.milliseconds, lambda row: row.lag_ms, warn=LAG_WARNING_MS),
+    _own("rtt", "RTT ms", 6, 10, values.milliseconds, lambda row: row.rtt_ms),
+    _own("cpu", "CPU", 4, 8, values.percent, lambda row: row.cpu, warn=CPU_WARNING),
+    _own("rss", "RSS", 5, 13, values.size, lambda row: row.rss),
+    _count("fds", "FD", 4, 16, lambda row: row.fds),
+    Column("breakers", "BRK", 3, 15, _breakers, key=lambda row: len(row.troubles), falls=True, own=True),
+    Column(
+        "uptime", "UP", 4, 14, lambda row: (values.age(row.uptime_s), MUTED), own=True, key=lambda row: row.uptime_s
+    ),
+    Column(
+        "pid",
+        "PID",
+        7,
+        19,
+        lambda row: (values.UNKNOWN if row.pid is None else str(row.pid), MUTED),
+        own=True,
+        key=lambda row: row.pid,
+    ),
+    Column("address", "ADDRESS", 21, 20, lambda row: (row.address or values.UNKNOWN, MUTED), right=False, own=True),
+    Column("process", "PROCESS", 9, 21, lambda row: (row.process or values.UNKNOWN, MUTED), right=False),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The columns for a width, and the gap between them."""
-
-    columns: tuple[Column, ...]
-    gap: int
-    width: int
-
-
-@lru_cache(32)
-def layout(width: int) -> Layout:
-    """Return the columns that fit, in their usual order; what room is left widens the gaps."""
-    taken: list[Column] = []
-    room = width - 2
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
-        if column.width + 1 > room:
-            break
-        taken.append(column)
-        room -= column.width + 1
-    columns = tuple(column for column in COLUMNS if column in taken)
-    gap = 1 + max(0, min(2, room // max(1, len(columns) - 1)))
-    return Layout(columns, gap, width)
-
-
-def head(width: int) -> Line:
-    """Return the titles of the columns."""
-    plan = layout(width)
-    runs = [Run(" ", MUTED)]
-    for index, column in enumerate(plan.columns):
-        runs.append(Run(" " * (plan.gap if index else 1) + fit(column.title, column.width, right=column.right), MUTED))
-    return fitted(runs, width)
-
-
-@lru_cache(512)
-def line(row: NodeRow, width: int, *, selected: bool) -> Line:
-    """Return one node's line, exactly `width` cells."""
-    plan = layout(width)
-    runs = [Run("▌" if selected else " ", ACCENT)]
-    for index, column in enumerate(plan.columns):
-        text, ink = column.draw(row)
-        space = " " * (plan.gap if index else 1)
-        if column.title == "STATE":
-            state = shown_state(row)
-            body = fit(text, column.width)
-            runs += [Run(space + body[0], Ink(TONES[state])), Run(body[1:], ink)]
-            continue
-        if row.silent_s is not None and column.own:
-            ink = FAINT
-        runs.append(Run(space + fit(text, column.width, right=column.right), ink))
-    drawn = fitted(runs, width)
-    return on(drawn, Ground.SELECTED) if selected else drawn
-
-
-def table(rows: Sequence[NodeRow], width: int, height: int, *, top: int, cursor: int) -> tuple[Line, ...]:
-    """Return the head and the rows from `top` on, `height` lines at most."""
-    if height <= 0:
-        return ()
-    if not rows:
-        return (head(width), fitted((Run("  No node is known yet.", MUTED),), width))[:height]
-    shown = rows[top : top + height - 1]
-    return (head(width), *(line(row, width, selected=top + y == cursor) for y, row in enumerate(shown)))
+SETS: Final = (
+    ("usual", ()),
+    ("messages", ("in", "out", "unacked", "retransmits", "lagging", "delta")),
+    ("process", ("cpu", "rss", "fds", "lag", "pid", "uptime", "process")),
+    ("checks", ("heartbeat", "http", "misses", "rtt", "breakers", "address")),
+)
+"""Sets of columns to go through: a name, and what comes first in it."""
 
 
 def why(row: NodeRow | None, width: int, window: tuple[float, float] | None) -> Line:

@@ -9,6 +9,7 @@ from wsmon.ui.render import values
 from wsmon.ui.render.lines import (
     BAD,
     FAINT,
+    MINUS,
     MUTED,
     STRONG,
     TEXT,
@@ -25,7 +26,7 @@ from wsmon.ui.render.lines import (
     safe,
     spread,
 )
-from wsmon.views.frame import Header, Health
+from wsmon.views.frame import Header, Health, Playback
 
 WORDS: Final = {
     Health.STARTING: ("◌", Tone.ACCENT),
@@ -38,8 +39,18 @@ LEAST_HEIGHT: Final = 15
 GAP: Final = Run("  ", TEXT)
 
 
-def status(header: Header, width: int, *, paused: bool, armed: bool, ended: bool, offset_s: float) -> Line:
-    """Return the status bar; parts that do not fit are left out, the least important first."""
+def status(
+    header: Header,
+    width: int,
+    *,
+    paused: bool,
+    armed: bool,
+    ended: bool,
+    offset_s: float,
+    playback: Playback | None = None,
+    recording: str = "",
+) -> Line:
+    """Return the status bar; parts that do not fit are left out, the least important first. A replay's is inverted."""
     glyph, tone = WORDS[header.health]
     word = Ink(tone if tone in {Tone.WARNING, Tone.BAD} else Tone.TEXT, bold=True)
     left: Line = (
@@ -49,7 +60,12 @@ def status(header: Header, width: int, *, paused: bool, armed: bool, ended: bool
         Run(header.health.upper(), word),
         GAP,
     )
-    mode = _mode(paused=paused, armed=armed, ended=ended, roomy=width >= 100)
+    if playback is not None:
+        mode = _replay(playback, roomy=width >= 100)
+    else:
+        mode = _mode(paused=paused, armed=armed, ended=ended, roomy=width >= 100)
+        if recording:
+            mode = (Run("REC", Ink(Tone.BAD, bold=True)), GAP, *mode)
     right = (*mode, Run(f"  {values.clock(header.at, offset_s)} ", MUTED))
     room = width - length_of(left) - length_of(right) - 1
     lost = _lost(header)
@@ -69,9 +85,13 @@ def status(header: Header, width: int, *, paused: bool, armed: bool, ended: bool
     brand = Run(" wsmon ", MUTED)
     # What follows problems needs its distance; the other parts bring their own.
     spare = room - length_of(middle) - (2 if header.problems else 0)
-    return on(
+    bar = on(
         spread((brand if spare + 1 >= len(brand.text) else Run(" ", MUTED), *left, *middle), right, width), Ground.BAR
     )
+    if playback is None:
+        return bar
+    # One tone for all: on an inverted bar colours would be grounds, and loud.
+    return tuple(Run(run.text, Ink(Tone.TEXT, bold=run.ink.bold, reverse=True)) for run in bar)
 
 
 def _fitting(parts: Sequence[Line], room: int) -> list[Line]:
@@ -138,6 +158,16 @@ def _lost(header: Header) -> Line:
         Run(values.exact(audit.lost), FAINT if old else lost),
         Run(f" / {values.exact(audit.published)}", FAINT if old else MUTED),
     )
+
+
+def _replay(playback: Playback, *, roomy: bool) -> Line:
+    """Return where a replay stands: how fast it goes, and how far it is from its end."""
+    behind = max(0.0, playback.end_at - playback.at)
+    pace = "held" if playback.held else f"{playback.speed:g}×"
+    word = "TWIN" if playback.twin else "REPLAY"
+    far = f" {MINUS}{values.age(behind)}" if behind >= 1 else ""
+    note = (Run(clip(playback.note, 24), STRONG), GAP) if roomy and playback.note else ()
+    return (*note, Run(f" {word} {pace}{far} ", STRONG))
 
 
 def _mode(*, paused: bool, armed: bool, ended: bool, roomy: bool) -> Line:

@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.screen import ModalScreen
 
+from wsmon.commands import Keymap
 from wsmon.ui.render.footer import help_lines
 from wsmon.ui.render.lines import MUTED, Line, Run, fitted, title
 from wsmon.ui.widgets.pane import Pane
@@ -15,9 +16,9 @@ from wsmon.ui.widgets.pane import Pane
 class HelpPane(Pane, can_focus=True):
     """The table of commands, scrollable."""
 
-    def __init__(self, *, armed: bool, embedded: bool) -> None:
+    def __init__(self, keymap: Keymap, *, armed: bool, embedded: bool) -> None:
         super().__init__(id="help")
-        self._armed, self._embedded = armed, embedded
+        self._keymap, self._armed, self._embedded = keymap, armed, embedded
         self.top = 0
 
     def _body(self, width: int) -> tuple[Line, ...]:
@@ -26,7 +27,7 @@ class HelpPane(Pane, can_focus=True):
             if self._embedded
             else "Attached: leaving changes nothing in the cluster."
         )
-        return (*help_lines(width, armed=self._armed), (), (Run(f" {note}", MUTED),))
+        return (*help_lines(width, armed=self._armed, keymap=self._keymap), (), (Run(f" {note}", MUTED),))
 
     def move(self, rows: int) -> None:
         """Scroll."""
@@ -59,14 +60,14 @@ class HelpScreen(ModalScreen[None]):
         Binding("pagedown,space", "scroll(10)", "Page down", show=False),
     ]
 
-    def __init__(self, *, armed: bool, embedded: bool) -> None:
+    def __init__(self, keymap: Keymap, *, armed: bool, embedded: bool) -> None:
         super().__init__()
-        self._armed, self._embedded = armed, embedded
+        self._keymap, self._armed, self._embedded = keymap, armed, embedded
         self._closed_once = False
 
     def compose(self) -> ComposeResult:
         """Build it."""
-        yield HelpPane(armed=self._armed, embedded=self._embedded)
+        yield HelpPane(self._keymap, armed=self._armed, embedded=self._embedded)
 
     def action_close(self) -> None:
         """Close it."""

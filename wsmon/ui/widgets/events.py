@@ -9,8 +9,8 @@ from wsmon.views.frame import EventRow
 class EventList(Pane, can_focus=True):
     """Follows the newest event unless it is scrolled up; then it stays with what is read."""
 
-    def __init__(self) -> None:
-        super().__init__(id="events")
+    def __init__(self, *, id: str = "events") -> None:  # noqa: A002
+        super().__init__(id=id)
         self._rows: tuple[EventRow, ...] = ()
         self._ends: object = None
         self._lost = 0

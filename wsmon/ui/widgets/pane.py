@@ -12,6 +12,16 @@ from wsmon.ui.render.lines import FAINT, Line, ascii_only, changed, fitted, leng
 from wsmon.ui.theme import Theme
 
 WHEEL = 3
+PAGE = 10
+EVERYTHING = 1_000_000
+_MOVES = {
+    "up": -1,
+    "down": 1,
+    "page_up": -PAGE,
+    "page_down": PAGE,
+    "first": -EVERYTHING,
+    "last": EVERYTHING,
+}
 
 
 @runtime_checkable
@@ -46,6 +56,21 @@ class Pane(Widget):
 
     def move(self, rows: int) -> None:
         """Select or scroll by a number of rows, which may be huge."""
+
+    @property
+    def filter_text(self) -> str | None:
+        """The filter that is on, if any; None: there is nothing to filter here."""
+        return None
+
+    def filter(self, wanted: str) -> None:
+        """Show only what holds these words; nothing shows all."""
+
+    def command(self, id: str) -> bool:  # noqa: A002  # What the table of commands calls it.
+        """Do what a key stands for in this part; return whether it means anything here."""
+        rows = _MOVES.get(id)
+        if rows is not None:
+            self.move(rows)
+        return rows is not None
 
     def redraw(self) -> None:
         """Compare with what is shown and repaint only that."""

@@ -9,8 +9,8 @@ from wsmon.views.frame import StartStep, Timeline
 class TimelinePane(Pane, can_focus=True):
     """One lane for each client that is or was away."""
 
-    def __init__(self) -> None:
-        super().__init__(id="timeline")
+    def __init__(self, *, id: str = "timeline") -> None:  # noqa: A002
+        super().__init__(id=id)
         self._timeline = Timeline()
         self._steps: tuple[StartStep, ...] | None = None
         self._quiet = timeline.UNKNOWN
