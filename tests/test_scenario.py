@@ -17,6 +17,7 @@ from wsmon.model.scorecard import MEASURES, Bound, Judged, Objective, Scorecard
 from wsmon.model.script import ACTIONS, Condition, Do, Roll, Script, Setting, Step, Wait, parse_script
 from wsmon.scenario import Player, load, markdown_lines, shipped, text_lines
 from wsmon.sources.merge import SUPERVISOR
+from wsmon.views.build import build_frame
 
 ROOT = Path(__file__).parent.parent
 HEAD = 'name = "x"\ntitle = "X"\n'
@@ -392,3 +393,22 @@ def test_a_condition_that_does_not_come_in_time_ends_the_play() -> None:
 
     assert asyncio.run(play()) == 0
     assert told[-1].endswith("n1 online did not come within 0 s")
+
+
+def test_captions_are_shown_to_spectators_one_after_the_other() -> None:
+    script = parse(
+        f"{HEAD}[[step]]\nat = 0\naction = 'wait'\ncaption = 'look at n1'\n"
+        "[[step]]\nat = 0\naction = 'wait'\n[[step]]\nat = 0\naction = 'wait'\ncaption = 'and at n2'\n"
+    )
+    shown = list[str]()
+
+    async def play() -> str:
+        clock = asyncio.get_running_loop().time
+        engine = Engine(_Silent(), _Refusing(), ClusterModel("x"), clock)
+        player = Player(script, engine, Incidents(), clock, lambda _: None, caption=shown.append)
+        await player._steps()
+        engine.caption(shown[-1])
+        return build_frame(engine.model, clock()).caption
+
+    assert asyncio.run(play()) == "and at n2"
+    assert shown == ["look at n1", "and at n2"]

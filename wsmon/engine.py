@@ -10,16 +10,20 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 from wsmon.agent.cancellation import end
 from wsmon.commands import Action, Outcome
 from wsmon.errors import WsmonError
 from wsmon.model.cluster import ClusterModel
 from wsmon.model.inputs import (
+    Captioned,
     ClusterEnded,
     HttpSample,
     Input,
+    Marked,
     PeerBeat,
     PeerState,
     ProcessSample,
@@ -29,6 +33,8 @@ from wsmon.model.inputs import (
 from wsmon.operators.audited import AuditedOperator
 from wsmon.operators.refuse import RefusingOperator
 from wsmon.ports import Operator, Source
+from wsmon.recording.recorder import Recorder
+from wsmon.replaying import PlayerThread
 from wsmon.views.build import build_frame
 from wsmon.views.frame import Frame, Looking
 
@@ -53,12 +59,15 @@ class Engine:
         *,
         on_frame: Callable[[Frame], None] = lambda _: None,
         armed: bool = True,
+        recorder: Recorder | None = None,
     ) -> None:
         """`clock` returns Unix seconds; `on_frame` is called on the loop with every new frame and must not block.
 
+        `recorder` is told all that the model is told; it is started and stopped here.
         As long as it is not `armed`, every action is refused here and nothing of it leaves this process.
         """
         self.model = model
+        self.recorder = recorder
         self.armed = armed
         self._locked = AuditedOperator(RefusingOperator("this console is locked; ! arms it"), self._take, clock)
         self._looking = Looking()
@@ -76,6 +85,8 @@ class Engine:
 
     async def run(self) -> None:
         """Collect and draw until cancelled. Our own failures end in the picture, not in silence."""
+        if self.recorder is not None:
+            self.recorder.start()
         drawing = asyncio.create_task(self._draw(), name="draw")
         try:
             await self._source.run(self._take)
@@ -87,6 +98,16 @@ class Engine:
             self._end(f"wsmon's collector failed: {_first(errors)!r}")
         finally:
             await end(drawing)
+            if self.recorder is not None:
+                self.recorder.stop()
+
+    def mark(self, text: str) -> None:
+        """Put a note on this moment."""
+        self._take(Marked(text=text, at=self._clock()))
+
+    def caption(self, words: str) -> None:
+        """Show what is to be seen now, above everything else; an empty text takes it away."""
+        self._take(Captioned(text=words, at=self._clock()))
 
     async def perform(self, action: Action) -> Outcome:
         """Carry an action out, audited."""
@@ -100,6 +121,8 @@ class Engine:
 
     def _take(self, told: Input) -> None:
         self.model.apply(told)
+        if self.recorder is not None:
+            self.recorder.take(told)
         if not isinstance(told, GAUGES):
             self._urgent.set()
 
@@ -109,6 +132,8 @@ class Engine:
 
     def _redraw(self) -> None:
         frame = build_frame(self.model, self._clock(), self._looking)
+        if self.recorder is not None:
+            frame = replace(frame, recording=self.recorder.words)
         self._frame = frame
         self._on_frame(frame)
 
@@ -133,9 +158,12 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> WsmonError:
 class EngineThread:
     """An engine in a thread of its own: what a user interface draws from."""
 
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        """`make` is called inside the thread, with its loop running."""
+    def __init__(
+        self, make: Callable[[], Engine], *, companion: Callable[[Engine], Awaitable[None]] | None = None
+    ) -> None:
+        """`make` is called inside the thread, with its loop running; `companion` runs beside the engine."""
         self._make = make
+        self._companion = companion
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -169,6 +197,32 @@ class EngineThread:
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._begin, action)
 
+    def mark(self, text: str) -> None:
+        """Put a note on this moment, from any thread."""
+        if self._loop is not None and self._thread.is_alive() and self._engine is not None:
+            self._loop.call_soon_threadsafe(self._engine.mark, text)
+
+    def ring(self) -> PlayerThread | None:
+        """Return the last minutes to go back to, held at their end; None if nothing is kept."""
+        assert self._engine is not None, "start first"
+        recorder = self._engine.recorder
+        recording = None if recorder is None else recorder.ring()
+        if recording is None:
+            return None
+        return PlayerThread(recording, twin=True, first=self.frame, at=recording.end_at, hold=True)
+
+    def keep(self, path: Path) -> None:
+        """Write the last minutes to a new file.
+
+        Raises:
+            WsmonError: nothing is kept, or it cannot be written.
+
+        """
+        assert self._engine is not None, "start first"
+        if self._engine.recorder is None:
+            raise WsmonError("nothing of the last minutes is kept here")
+        self._engine.recorder.keep(path)
+
     def stop(self) -> None:
         """End collection and wait a little for it."""
         if self._loop is not None and self._thread.is_alive():
@@ -190,6 +244,9 @@ class EngineThread:
             self._engine = self._make()
         finally:
             self._up.set()
-        running = asyncio.ensure_future(self._engine.run())
+        running = [asyncio.ensure_future(self._engine.run())]
+        if self._companion is not None:
+            running.append(asyncio.ensure_future(self._companion(self._engine)))
         await self._stopping.wait()
-        await end(running)
+        for task in reversed(running):
+            await end(task)

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,9 +24,9 @@ from wsmon.embedded import EmbeddedCluster
 from wsmon.engine import Engine
 from wsmon.errors import ConfigError, StartError, WsmonError
 from wsmon.model.cluster import ClusterModel
-from wsmon.model.incidents import Incident, Incidents
+from wsmon.model.incidents import Incidents
 from wsmon.model.inputs import Input
-from wsmon.model.scorecard import TIMES, Bound, Evidence, Judged, Scorecard, judge
+from wsmon.model.scorecard import Evidence, Scorecard, judge
 from wsmon.model.script import HEALTHY, LEADER, Condition, Do, Roll, Script, Step, Wait, parse_script
 from wsmon.model.standing import leader, voices
 from wsmon.operators.admin import AdminOperator, this_actor
@@ -36,6 +36,8 @@ from wsmon.rolling import order, roll, see
 from wsmon.sources.clock import Clock
 from wsmon.sources.merge import LiveCluster
 from wsmon.views.frame import Audit, Frame
+from wsmon.views.scorecard import markdown_lines as markdown_lines  # noqa: PLC0414  # For whoever prints what `run` returns.
+from wsmon.views.scorecard import text_lines as text_lines  # noqa: PLC0414
 from wsmon.views.text import clean, name
 
 PACKAGE: Final = "sample_cluster"
@@ -44,6 +46,7 @@ SUFFIX: Final = ".toml"
 FILE_MAX: Final = 1_000_000
 UP_WITHIN_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.05
+CAPTION_MAX: Final = 400
 HELD_S: Final = 1.0
 """What is told twice a second counts once it has been so for this long."""
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -119,6 +122,28 @@ def run(script: Script, *, tell: Callable[[str], None]) -> Scorecard | None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def companion(script: Script, incidents: Incidents, clock: Callable[[], float]) -> Callable[[Engine], Awaitable[None]]:
+    """Return what plays the script beside a dashboard: its captions are shown there.
+
+    `incidents` have to hear what the engine's source tells. What goes wrong is said in the caption, and ends the play.
+    """
+
+    async def play(engine: Engine) -> None:
+        player = Player(script, engine, incidents, clock, lambda _: None, caption=engine.caption)
+        engine.caption(clean(script.title, CAPTION_MAX))
+        try:
+            card = await player.play()
+        except WsmonError as error:
+            engine.caption(f"The tour ends here: {error.message}")
+            return
+        met = sum(judged.passed for judged in card.objectives)
+        engine.caption(
+            f"That was the tour: {met} of {len(card.objectives)} objectives met. Now it is yours: ? lists all keys."
+        )
+
+    return play
+
+
 async def _watch(script: Script, embedded: EmbeddedCluster, tell: Callable[[str], None]) -> Scorecard | None:
     """Play the script in a task that a signal ends."""
     loop = asyncio.get_running_loop()
@@ -130,7 +155,7 @@ async def _watch(script: Script, embedded: EmbeddedCluster, tell: Callable[[str]
     source = LiveCluster(embedded.locate, clock, ended=embedded.ended)
     incidents = Incidents()
     engine = Engine(
-        _Heard(source, incidents.apply),
+        Heard(source, incidents.apply),
         AdminOperator(source.client, this_actor()),
         ClusterModel(embedded.cluster, embedded=True),
         clock,
@@ -149,7 +174,7 @@ async def _watch(script: Script, embedded: EmbeddedCluster, tell: Callable[[str]
                 task.exception()  # It was raised already, or the end is what counts.
 
 
-class _Heard:
+class Heard:
     """A source whose inputs are told to somebody else, too."""
 
     def __init__(self, inner: Source, tap: Callable[[Input], None]) -> None:
@@ -180,9 +205,13 @@ class Player:
         incidents: Incidents,
         clock: Callable[[], float],
         tell: Callable[[str], None],
+        *,
+        caption: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`tell` gets lines about the progress, `caption` what a spectator is to look at."""
         self._script = script
         self._engine = engine
+        self._caption = caption
         self._incidents = incidents
         self._clock = clock
         self._tell_line = tell
@@ -225,6 +254,8 @@ class Player:
                 caption = f" – {clean(step.caption)}" if step.caption else ""
                 when = f"{step.after}: " if step.after is not None else ""
                 self._tell(f"step {step.number}: {when}{step.deed}{caption}")
+                if step.caption:
+                    self._caption(clean(step.caption, CAPTION_MAX))
                 await self._do(step)
             except StepFailedError as error:
                 self._tell(f"step {step.number} failed: {error.message}")
@@ -383,88 +414,3 @@ def _grown(before: Audit, after: Audit | None, part: str) -> int | None:
 
 def _problems(frame: Frame) -> str:
     return "; ".join(frame.header.problems) or "clients are missing"
-
-
-# The scorecard in words
-
-
-def text_lines(card: Scorecard) -> tuple[str, ...]:
-    """Return the card as a table of plain text."""
-    lines = [
-        f"{card.scenario}: {'passed' if card.passed else 'FAILED'}{f' – {clean(card.title)}' if card.title else ''}"
-    ]
-    if card.incidents:
-        lines += ["", *_aligned([_INCIDENT_HEAD, *(_incident_cells(incident) for incident in card.incidents)])]
-    lines += ["", *_aligned([_OBJECTIVE_HEAD, *(_objective_cells(judged) for judged in card.objectives)])]
-    return tuple(lines)
-
-
-def markdown_lines(card: Scorecard) -> tuple[str, ...]:
-    """Return the card as Markdown."""
-    lines = [f"## {card.scenario}: {'passed' if card.passed else 'failed'}", ""]
-    if card.title:
-        lines += [clean(card.title), ""]
-    if card.incidents:
-        lines += _markdown_table([_INCIDENT_HEAD, *(_incident_cells(incident) for incident in card.incidents)])
-        lines.append("")
-    lines += _markdown_table([_OBJECTIVE_HEAD, *(_objective_cells(judged) for judged in card.objectives)])
-    return tuple(lines)
-
-
-_INCIDENT_HEAD: Final = (
-    *("incident", "first miss", "suspect", "removed", "cut", "50 % back", "95 %", "all", "clients", "lost", "twice"),
-)
-_OBJECTIVE_HEAD: Final = ("objective", "wanted", "got", "")
-
-
-def _incident_cells(incident: Incident) -> tuple[str, ...]:
-    target = name(incident.target)
-    more = f" ({len(incident.parts)} links)" if len(incident.parts) > 1 else ""
-    moved = f" ({incident.moved} moved)" if incident.moved else ""
-    return (
-        f"{name(incident.fault)} {target}{more}",
-        *(_seconds(getattr(incident, part)) for part in TIMES),
-        f"{incident.clients}{moved}",
-        *("–" if number is None else str(number) for number in (incident.lost, incident.duplicated)),
-    )
-
-
-def _objective_cells(judged: Judged) -> tuple[str, ...]:
-    bound = "" if judged.bound is Bound.EXACTLY else f"{judged.bound} "
-    return (judged.name, f"{bound}{_value(judged.wanted)}", _value(judged.got), "pass" if judged.passed else "FAIL")
-
-
-def _value(value: float | None) -> str:  # A truth value is a number, too.
-    match value:
-        case None:
-            return "–"
-        case bool():
-            return "yes" if value else "no"
-        case _:
-            return f"{value:g}"
-
-
-def _seconds(ms: float | None) -> str:
-    return "–" if ms is None else f"{ms / 1_000:.2f} s"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the rows in columns: the first to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _markdown_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    escaped = [tuple(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in row) for row in rows]
-    head, *body = escaped
-    return [_markdown_row(head), "|".join(("", "---", *("---:" for _ in head[1:]), "")), *map(_markdown_row, body)]
-
-
-def _markdown_row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(cells)} |"

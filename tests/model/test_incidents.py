@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsmon.model.incidents import DRAIN, EXIT, KILL, UNKNOWN, Incident, Incidents, node_of
-from wsmon.model.inputs import Happened, PeerState, RedisSeen
+from wsmon.model.inputs import Happened, PeerSeen, PeerState, RedisSeen
 from wsmon.protocol.frames import EventFrame, Json
-from wsmon.protocol.states import NodeState
+from wsmon.protocol.states import NodeState, PeerKind, Role
 
 T = 1_000.0
 
@@ -99,6 +99,106 @@ def test_any_order_and_any_repetition_give_the_same(dice: Random, twice: int) ->
     heard = [*story.events, *story.events[:twice]]
     dice.shuffle(heard)
     assert story.all(heard=heard) == story.all()
+
+
+class Seeded:
+    """Stories made up at random: everything that can be told, in any mixture."""
+
+    def __init__(self, seed: int) -> None:
+        self.story, dice, at = Story(), Random(seed), 0.0
+        for _ in range(dice.choice((10, 40, 120))):
+            at += dice.choice((0.001, 0.01, 0.1, 0.5, 2, 10, 40)) * dice.random()
+            self._tell(dice, at, dice.choice(("n1", "n2", "n3")), f"c{dice.randrange(6)}")
+
+    def _tell(self, dice: Random, at: float, node: str, client: str) -> None:
+        fault = dice.choice(("kill", "freeze", "blackhole", "stall"))
+        target = dice.choice((node, f"checker-{node}", "n1-n2", "redis"))
+        match dice.randrange(11):
+            case 0:
+                self.story.fault(at, fault, target)
+            case 1:
+                self.story.healed(at, fault, target)
+            case 2:
+                self.story.tell(at, "supervisor", "process_exited", id=node, signal=dice.choice((9, 15)))
+            case 3:
+                self.story.tell(at, node, dice.choice(("drain_started", "drain_done", "drain_aborted")), node=node)
+            case 4:
+                self.story.tell(at, "supervisor", "action", actor={}, op="restart", target=node, ok=True)
+            case 5:
+                self.story.tell(at, "checker", "heartbeat_missed", node=node, count=1, needed=3)
+            case 6 | 7:
+                word = dice.choice(("online", "suspect", "removed", "left", "draining"))
+                self.story.state(at + dice.uniform(-0.3, 0.3), node, word, source=dice.choice(("checker", node)))
+            case 8 | 9:
+                self.story.lost(at, client, node)
+            case _:
+                self.story.back(at, client, node, dice.choice(("log", "handover")))
+
+
+@given(st.integers(0, 1_000_000), st.randoms(use_true_random=False), st.booleans())
+def test_who_watches_all_the_time_sees_what_who_looks_once_sees(seed: int, dice: Random, mixed: bool) -> None:
+    """What is kept from one look to the next is never told apart from what is worked out anew."""
+    story = Seeded(seed).story
+    heard = list(story.events)
+    if mixed:
+        dice.shuffle(heard)
+    watched = Incidents()
+    for event in heard:
+        watched.take(event, at=event.at)
+        if dice.random() < 0.3:
+            watched.all()
+    once = Incidents()
+    for event in story.events:
+        once.take(event, at=event.at)
+    assert watched.all() == once.all()
+    assert watched.removals() == once.removals()
+
+
+def test_a_look_without_news_costs_nothing() -> None:
+    incidents = Incidents()
+    for event in killed().events:
+        incidents.take(event, at=event.at)
+    assert incidents.all() is incidents.all()
+    assert not incidents.take(killed().events[0], at=T)
+    assert incidents.all() is incidents.all()
+
+
+def test_a_storm_does_not_push_out_what_caused_it() -> None:
+    incidents = Incidents(kept=100)
+    story = killed()
+    for event in story.events:
+        incidents.take(event, at=event.at)
+    for seq in range(1, 301):
+        client = EventFrame(
+            source="fleet2", boot=1, seq=seq, at=T + 1, kind="client_lost", fields={"client": f"x{seq}", "node": "n1"}
+        )
+        incidents.take(client, at=client.at)
+        incidents.all()
+    (incident,) = incidents.all()
+    assert (incident.fault, ms(incident.removed_ms)) == (KILL, 600)
+    assert 90 <= incident.clients <= 100
+    assert incidents.dropped == 300 + 8 - len(incidents._ways)
+
+
+def test_a_node_that_only_introduced_itself_is_known_as_one() -> None:
+    incidents = Incidents()
+    frozen = EventFrame(
+        source="supervisor", boot=1, seq=1, at=T, kind="fault_started", fields={"fault": "freeze", "target": "n1"}
+    )
+    incidents.take(frozen, at=T)
+    assert incidents.all()[0].node is None
+    incidents.apply(PeerSeen(id="n1", kind=PeerKind.NODE, boot=1, pid=0, host="", version="1", role=Role.READ, at=T))
+    assert incidents.all()[0].node == "n1"
+
+
+def test_a_verdict_that_is_told_again_is_no_second_removal() -> None:
+    story = killed()
+    story.tell(0.7, "checker", "node_state", node="n1", old="removed", new="removed", reason="held")
+    incidents = Incidents()
+    for event in story.events:
+        incidents.take(event, at=event.at)
+    assert len(incidents.removals()) == 1
+    assert incidents.entered(NodeState.REMOVED) == ("n1",)
 
 
 @given(st.floats(-0.4, 0.4))

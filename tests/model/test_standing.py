@@ -170,6 +170,24 @@ def test_a_checker_that_lets_nobody_in_is_believed_by_its_table() -> None:
     assert of(model, T0 + 9) == Standing(NodeState.STALE, T0, "neither a checker nor the node is heard")
 
 
+@pytest.mark.parametrize(
+    ("said", "leads"),
+    [
+        ({"mode": "leading", "leader": "checker"}, True),
+        ({"mode": "tilt", "leader": "checker"}, True),
+        ({"mode": "panic", "leader": "checker"}, True),
+        ({"mode": "standby", "leader": "checker-2"}, False),
+        ({"mode": "blind"}, False),
+        ({"mode": "leading"}, True),  # One that does not say who leads.
+    ],
+)
+def test_the_checker_that_names_itself_leads_even_while_it_judges_nobody(said: JsonObject, *, leads: bool) -> None:
+    model = ClusterModel("demo")
+    model.apply(seen("checker"))
+    model.apply(says("checker", said))
+    assert (leader(voices(model, T0)) is not None) is leads
+
+
 def test_only_a_leading_checker_leads() -> None:
     model = well()
     assert leader(voices(model, T0)) is not None

@@ -28,9 +28,11 @@ from wsmon.protocol.frames import EventFrame, Json
 from wsmon.protocol.registry import Verdict
 from wsmon.protocol.states import NodeState
 from wsmon.views.build import build_frame
+from wsmon.views.frame import Looking, PageName
 from wsmon.views.plain import plain_event_line, plain_status_line
 from wsmon.views.status import frame_status, status_lines
 
+AT_TIMELINE = Looking(page=PageName.TIMELINE)
 EVIL = "\x1b[31m\u202e\r\n[bold]\x00\ud800"
 WORDS = (
     "state mode epoch targets reason since heartbeat http failed needed last_ok rtt_ms removal_window reuse_in_s drain "
@@ -99,7 +101,8 @@ def leaves(value: object) -> Iterator[object]:
 
 def check(model: ClusterModel, now: float) -> None:
     frame = build_frame(model, now)
-    for leaf in leaves(frame):
+    elsewhere = tuple(build_frame(model, now, looking).detail for looking in (Looking(node="n1"), AT_TIMELINE))
+    for leaf in leaves((frame, elsewhere)):
         if isinstance(leaf, str):
             assert all(char.isprintable() or char == "\ufffd" for char in leaf), leaf
             assert len(leaf) <= 300

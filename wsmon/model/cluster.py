@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wsmon.model.continuity import FeedsOff, feeds_off, resumes
+from wsmon.model.deeds import Deeds
+from wsmon.model.incidents import KEPT_LIVE, Incidents
 from wsmon.model.inputs import (
     ActionAnswered,
     ActionAsked,
+    Captioned,
     ClusterEnded,
     Happened,
     HttpSample,
     Input,
+    Marked,
     PeerBeat,
     PeerGarbage,
     PeerGone,
@@ -32,8 +36,12 @@ from wsmon.model.inputs import (
 from wsmon.model.ledger import EventLedger, Recorded
 from wsmon.model.rates import CHANGE_OVER_S, RATE_OVER_S, History
 from wsmon.model.reading import NOTHING, TIME_MOST, bounded, count, moment, number, table, text
+from wsmon.model.sessions import Sessions
 from wsmon.model.timeline import Lanes
-from wsmon.protocol.events import FaultEnded, FaultStarted, NodeStateChanged
+from wsmon.model.tolls import Tolls
+from wsmon.model.trails import CLUSTER, Trails
+from wsmon.model.truth import Truth
+from wsmon.protocol.events import FaultEnded, FaultStarted, NodeStateChanged, Resumed
 from wsmon.protocol.frames import EventFrame, ReadOnlyJson
 from wsmon.protocol.registry import RegistryEntry, Verdict
 from wsmon.protocol.session import SILENCE_S
@@ -44,6 +52,7 @@ PEERS_MAX: Final = 4_096
 REDIS: Final = "redis"
 """Kind of the one process that serves no admin socket."""
 ACTIONS_KEPT: Final = 20
+MARKERS_KEPT: Final = 1_000
 FAULTS_MAX: Final = 256
 BAD_MAX: Final = 64
 """Entries of the registry that do not parse, and peers that speak nonsense, kept for the list of problems."""
@@ -175,8 +184,17 @@ class ClusterModel:
         self.samples: dict[str, ProcessSample] = {}
         self.events = EventLedger()
         self.lanes = Lanes()
+        self.tolls = Tolls()
+        self.trails = Trails()
+        self.deeds = Deeds()
+        self.incidents = Incidents(kept=KEPT_LIVE)
+        self.truth = Truth()
+        self.sessions = Sessions()
         self.faults: dict[tuple[str, str], Fault] = {}
         self.actions: deque[Asked] = deque(maxlen=ACTIONS_KEPT)
+        self.markers: deque[Marked] = deque(maxlen=MARKERS_KEPT)
+        self.caption = ""
+        """What a scenario says is to be seen now."""
         self.garbage: dict[str, Complaint] = {}
         self.bad_entries: dict[str, Complaint] = {}
         self.lost_at: float | None = None
@@ -194,6 +212,7 @@ class ClusterModel:
         """Fold one fact in; return whether it told anything: False for an event that is known or outdated."""
         if self.began_at is None:
             self.began_at = _heard(item)
+        self.incidents.apply(item)
         match item:
             case Happened():
                 return self._happened(item)
@@ -237,6 +256,10 @@ class ClusterModel:
                 self._watch_start(at)
             case ClusterEnded():
                 self.ended = item
+            case Captioned(text=words):
+                self.caption = words
+            case Marked():
+                self.markers.append(item)
             case ActionAsked(key=key, text=words, at=at):
                 self.actions.append(Asked(key, words, at))
             case ActionAnswered(key=key):
@@ -341,6 +364,7 @@ class ClusterModel:
         if item.boot > peer.boot:
             peer.boot, peer.state, peer.state_at, peer.lag_ms = item.boot, {}, None, None
             self.lanes.restarted(item.id, item.boot)
+            self.sessions.restarted(item.id, item.boot, at=item.at)
         peer.kind, peer.hello = item.kind, item
         peer.heard_at, peer.gone_at, peer.gone_reason = item.at, None, ""
         if item.kind is PeerKind.NODE:
@@ -382,6 +406,7 @@ class ClusterModel:
             at = self._our(item.id, item.at, item.heard_at)
             for history in (node.messages_in, node.messages_out, node.connections):
                 history.again(at)
+            self._note_load(node, peer, at)
         return True
 
     def _node_state(self, item: PeerState, at: float) -> None:
@@ -404,6 +429,19 @@ class ClusterModel:
         if word is not node.word:
             # The first word of a life that is heard may be an old one.
             node.word, node.word_at = word, at if node.word is not None else 0.0
+        peer = self.peers.get(item.id)
+        if peer is not None:
+            self._note_load(node, peer, at)
+
+    def _note_load(self, node: Node, peer: Peer, at: float) -> None:
+        lag_ms = peer.lag_ms if peer.lag_ms is not None else number(peer.state, "loop_lag_ms")
+        for measure, value in (
+            ("connections", count(peer.state, "connections")),
+            ("in", node.messages_in.per_second()),
+            ("out", node.messages_out.per_second()),
+            ("lag", lag_ms),
+        ):
+            self.trails.note(node.id, measure, at, value)
 
     def _fleet_state(self, item: PeerState, at: float) -> None:
         audit = table(item.state, "audit")
@@ -417,6 +455,9 @@ class ClusterModel:
         self._audited = (item.boot, lost)
         seq = self.events.highest(item.id)
         self.lanes.confirm(item.state, source=item.id, boot=item.boot, seq=seq, at=at)
+        connected = [value for fleet in self.fleets() if (value := count(fleet.state, "connected")) is not None]
+        self.trails.note(CLUSTER, "connected", at, sum(connected) if connected else None)
+        self.sessions.confirm(item.state, source=item.id, boot=item.boot, at=at)
 
     def _happened(self, item: Happened) -> bool:
         event = item.event
@@ -429,6 +470,11 @@ class ClusterModel:
 
     def _note(self, recorded: Recorded) -> None:
         event, at = recorded.event, recorded.at
+        self.tolls.take(recorded.body, at)
+        self.deeds.take(recorded)
+        self.truth.take(recorded.body, source=event.source, boot=event.boot, seq=event.seq, at=at)
+        if isinstance(recorded.body, Resumed):
+            self.trails.add(CLUSTER, "resumed", at)
         match recorded.body:
             case NodeStateChanged(node=name, new=word, reason=reason):
                 state = node_state(word)
@@ -443,6 +489,7 @@ class ClusterModel:
                 self.faults.pop((fault, target), None)
             case body:
                 self.lanes.take(body, source=event.source, boot=event.boot, seq=event.seq, at=at)
+                self.sessions.take(body, source=event.source, boot=event.boot, seq=event.seq, at=at)
 
     def _moved(self, event: EventFrame, name: str, told: Judgement) -> None:
         """A node changed its state: its own word, or a checker's judgement. Nobody else's opinion counts."""
@@ -518,8 +565,9 @@ class ClusterModel:
 
 
 def leads(peer: Peer) -> bool:
-    """Say whether this checker leads, by its own word."""
-    return text(peer.state, "mode") == CheckerMode.LEADING
+    """Say whether this checker leads, by its own word. In tilt and in panic it does: what it decided before holds."""
+    leader = text(peer.state, "leader")
+    return leader == peer.id if leader else text(peer.state, "mode") == CheckerMode.LEADING
 
 
 def node_state(word: str | None) -> NodeState | None:

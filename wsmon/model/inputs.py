@@ -190,6 +190,22 @@ class ActionAnswered:
     at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """Somebody put a note on this moment."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captioned:
+    """Whoever plays a scenario says what is to be seen now; an empty text takes the last words away."""
+
+    text: str
+    at: float
+
+
 Input: TypeAlias = (
     PeerSeen
     | PeerState
@@ -207,4 +223,6 @@ Input: TypeAlias = (
     | ClusterEnded
     | ActionAsked
     | ActionAnswered
+    | Marked
+    | Captioned
 )

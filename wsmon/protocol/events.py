@@ -125,6 +125,8 @@ class FaultStarted:
 
     fault: str
     target: str
+    value: str | None = None
+    """How much of it, in words such as `200ms±50ms`."""
     ttl_s: float | None = None
 
 
@@ -181,6 +183,41 @@ class ZombieRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InputRefused:
+    """Something that makes no sense was refused, and nothing else came of it.
+
+    `what` is a word for what it was, such as `entry`, `answer` or `verdict`; `node` is whom it was about.
+    """
+
+    what: str
+    reason: str
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tilt:
+    """A checker did nothing for `gap_s` seconds, and judges nobody for the next `freeze_s`."""
+
+    gap_s: float
+    freeze_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJumped:
+    """The wall clock of the process that reports it moved by `seconds` against a steady one."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelsCut:
+    """A gateway closed the `count` connections that it led to a node, since the node was removed."""
+
+    node: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionDone:
     """An operator's action: the entry of the ledger."""
 
@@ -218,6 +255,10 @@ EventBody: TypeAlias = (
     | BreakerChanged
     | FeedChanged
     | ZombieRefused
+    | InputRefused
+    | Tilt
+    | ClockJumped
+    | TunnelsCut
     | ActionDone
     | Unrecognised
 )
@@ -241,6 +282,10 @@ KINDS: dict[str, type] = {
     "breaker": BreakerChanged,
     "feed": FeedChanged,
     "zombie_refused": ZombieRefused,
+    "refused": InputRefused,
+    "tilt": Tilt,
+    "clock_jumped": ClockJumped,
+    "cut": TunnelsCut,
     "action": ActionDone,
 }
 _KIND_OF: dict[type, str] = {body: kind for kind, body in KINDS.items()}

@@ -11,6 +11,7 @@ from wsmon.protocol.events import (
     ActionDone,
     BreakerChanged,
     ClientLost,
+    ClockJumped,
     DrainAborted,
     DrainDone,
     DrainProgress,
@@ -20,6 +21,7 @@ from wsmon.protocol.events import (
     FaultStarted,
     FeedChanged,
     HeartbeatMissed,
+    InputRefused,
     LeaderChanged,
     NodeStateChanged,
     ProcessExited,
@@ -27,6 +29,8 @@ from wsmon.protocol.events import (
     ReconnectScheduled,
     ReconnectStarted,
     Resumed,
+    Tilt,
+    TunnelsCut,
     Unrecognised,
     ZombieRefused,
     decode_body,
@@ -102,6 +106,7 @@ def _row(event: EventFrame, body: EventBody, at: float) -> EventRow:
         node=name(node) if isinstance(node, str) else None,
         client=name(client) if isinstance(client, str) else None,
         plural=clean(_plural(body), 120),
+        fields=tuple((clean(key, 24), _short(value)) for key, value in list(event.fields.items())[:FIELDS_SHOWN]),
     )
 
 
@@ -110,6 +115,10 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
     match body:
         case NodeStateChanged(node=node, old=old, new=new, reason=reason):
             severity = _STATE_SEVERITY.get(new, Severity.INFO)  # type: ignore[call-overload]
+            if old == new:
+                # Good and bad are said when it comes to that state: only the reason is another one.
+                severity = severity if severity is Severity.WARNING else Severity.INFO
+                return severity, f"{name(node)} stays {name(new)}{_because(reason)}"
             return severity, f"{name(node)} {name(old)} → {name(new)}{_because(reason)}"
         case HeartbeatMissed(node=node, connection=connection, count=count, needed=needed):
             who = name(node) if node else f"connection {name(connection or '?')}"
@@ -144,9 +153,10 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
             return Severity.GOOD, f"{name(node)} is drained"
         case DrainAborted(node=node):
             return Severity.INFO, f"{name(node)} takes clients again: the drain was called off"
-        case FaultStarted(fault=fault, target=target, ttl_s=ttl_s):
+        case FaultStarted(fault=fault, target=target, value=value, ttl_s=ttl_s):
+            much = f" {clean(value, 40)}" if value else ""
             until = "" if ttl_s is None else f" for {span(_num(ttl_s))}"
-            return Severity.WARNING, f"fault {name(fault)} injected at {name(target)}{until}"
+            return Severity.WARNING, f"fault {name(fault)}{much} injected at {name(target)}{until}"
         case FaultEnded(fault=fault, target=target):
             return Severity.INFO, f"fault {name(fault)} at {name(target)} is over"
         case ProcessExited(id=process, signal=number, code=code):
@@ -166,6 +176,21 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
                 at = f" at {name(node)}" if node else ""
                 return Severity.WARNING, f"an earlier attempt of {name(client)} was refused{at}{_because(reason)}"
             return Severity.WARNING, f"an earlier life of {name(node or 'somebody')} was refused{_because(reason)}"
+        case InputRefused(what=what, reason=reason, node=node):
+            about = f" about {name(node)}" if node and node not in reason else ""
+            return Severity.WARNING, f"{_article(name(what))}{about} was refused{_because(reason)}"
+        case Tilt(gap_s=gap_s, freeze_s=freeze_s):
+            stood = f"the checker did nothing for {span(_num(gap_s))}"
+            return Severity.WARNING, f"{stood}: it judges nobody for {span(_num(freeze_s))}"
+        case ClockJumped(seconds=seconds):
+            way = "forward" if seconds >= 0 else "back"
+            return (
+                Severity.WARNING,
+                f"the wall clock jumped {way} by {span(abs(_num(seconds)))}; nothing is judged by it",
+            )
+        case TunnelsCut(node=node, count=count):
+            connections = f"{_int(count)} connection{'' if count == 1 else 's'}"
+            return Severity.WARNING, f"the gateway cut {connections} to {name(node)}"
         case ActionDone(actor=actor, op=op, target=target, reason=reason, ok=ok):
             user = actor.get("user")
             who = name(user) if isinstance(user, str) and user else "somebody"
@@ -226,6 +251,10 @@ def _plural(body: EventBody) -> str:
             return f"earlier attempts of clients were refused{f' at {name(node)}' if node else ''}"
         case _:
             return ""
+
+
+def _article(word: str) -> str:
+    return f"{'an' if word[:1] in {*'aeiou'} else 'a'} {word}"
 
 
 def _because(reason: str) -> str:

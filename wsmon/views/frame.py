@@ -279,6 +279,8 @@ class EventRow:
     client: str | None = None
     plural: str = ""
     """What follows the number when several rows like this one are told as one; empty: each stands for itself."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Everything that was told with it, in short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +303,23 @@ class ActionRow:
     done: bool
     ok: bool = False
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What the cluster can stand, for questions about what would happen. None: nobody says."""
+
+    handshakes_per_s: float | None = None
+    """New connections that the nodes online accept in a second, as the gateways measure it."""
+    spread_s: float | None = None
+    """Over how long clients that lost their node spread their first attempts."""
+    panic_removed: int | None = None
+    """Nodes removed on soft evidence now."""
+    panic_allowed: int | None = None
+    """How many may be: beyond it a node stays suspect."""
+    drain_deadline_s: float | None = None
+    links: tuple[str, ...] = ()
+    """Links between processes that can be broken on purpose; none where no supervisor owns them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,10 +368,13 @@ class Frame:
     ended: str = ""
     """Why there is nothing more to see (the cluster is gone); empty while it lives."""
     actions: tuple[ActionRow, ...] = ()
+    forecast: Forecast = field(default_factory=Forecast)
     ledger: tuple[LedgerRow, ...] = ()
     """Operators' actions, newest last, bounded."""
     playback: Playback | None = None
     """Set in a replay; None: this is live."""
+    caption: str = ""
+    """What a scenario says is to be seen now."""
     recording: str = ""
     """What is being recorded, in a word or two; empty: nothing but the ring of the last minutes."""
     # Worked out only when somebody looks at them.

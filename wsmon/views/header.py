@@ -55,7 +55,7 @@ def header(
         clients_connected=connected,
         clients_reconnecting=reconnecting,
         audit=audit(model, heard.now),
-        removal_window_s=_removal_window(model),
+        removal_window_s=removal_window(model),
     )
 
 
@@ -209,6 +209,7 @@ def _profile_name(model: ClusterModel) -> str | None:
     return None if found is None else clean(found, 16)
 
 
-def _removal_window(model: ClusterModel) -> tuple[float, float] | None:
+def removal_window(model: ClusterModel) -> tuple[float, float] | None:
+    """Return after how long a silent node is removed, at the earliest and at the latest, by what the peers promise."""
     found = (span(profile, "removal_window_s") for profile in _profiles(model))
     return next((window for window in found if window is not None), None)

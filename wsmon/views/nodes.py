@@ -20,6 +20,7 @@ from wsmon.views.text import age, ago, clean, name
 QUIET_S = 2.5 * BEAT_S
 """A peer that promised a beat each second is late after this."""
 REASON_LONGEST = 160
+GONE = "its process is gone"
 BREAKERS_MAX = 4
 """Breakers looked at; a node has one or two."""
 _FEED_WORDS = {
@@ -30,6 +31,9 @@ _FEED_WORDS = {
     "syncing": "catching up",
     "subscribing": "subscribing",
 }
+_COSTLY = frozenset(
+    {NodeState.SUSPECT, NodeState.REMOVED, NodeState.QUARANTINED, NodeState.RECOVERING, NodeState.STALE}
+)
 _FEEDS_WORDS = {"gap": "have gaps"}
 
 
@@ -75,7 +79,7 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
         since_at=stands.since_at,
         reason=clean(stands.reason, REASON_LONGEST),
         detail=_detail(stands.state, state, target, connections),
-        why=clean(_why(stands, state, target, process, heard)),
+        why=clean(_priced(_why(stands, state, target, process, heard), _price(model, item, stands, now))),
         heartbeat="" if gone and not count(heartbeat, "failed") else _check(heartbeat),
         http=_check(http) or _own_look(node, now),
         misses=count(heartbeat, "failed") or 0,
@@ -206,8 +210,30 @@ def _why(stands: Standing, own: ReadOnlyJson, target: ReadOnlyJson, process: Rea
     status = text(process, "status")
     if status in DEAD_WORDS:
         ended = clean(text(process, "exit") or "", 32)
-        return f"{story}; its process is gone{f' ({ended})' if ended else ''}"
+        how = f" ({ended})" if ended else ""
+        return f"{story}{how}" if GONE in story else f"{story}; {GONE}{how}"
     return f"{story}; its process is frozen" if status == "frozen" else story
+
+
+def _price(model: ClusterModel, item: str, stands: Standing, now: float) -> str:
+    """Return what the trouble that is on has cost: `13 of 20 clients back`; nothing if it cost nothing."""
+    toll = model.tolls.get(item)
+    if toll is None or not toll.lost or toll.over_at is not None or stands.state not in _COSTLY:
+        return ""
+    clients = "client" if toll.lost == 1 else "clients"
+    whole_at = toll.whole_at
+    if whole_at is None:
+        return f"{toll.back} of {toll.lost} {clients} back"
+    took = words.span(max(0.0, min(whole_at, now) - toll.began_at))
+    return f"{toll.lost} {clients} back in {took}" if toll.lost < 2 else f"all {toll.lost} clients back in {took}"
+
+
+def _priced(story: str, price: str) -> str:
+    """Return the story with its price behind the state: what comes last is what is cut on a narrow screen."""
+    if not price:
+        return story
+    state, colon, rest = story.partition(": ")
+    return f"{state}, {price}{colon}{rest}"
 
 
 def _story(stands: Standing, own: ReadOnlyJson, target: ReadOnlyJson, now: float) -> str:
@@ -266,6 +292,9 @@ def _drain(own: ReadOnlyJson, now: float) -> str:
     parts = []
     if left is not None:
         parts.append(f"{left} of {total} connections left" if total is not None else f"{left} connections left")
+    eta_s = number(drain, "eta_s")
+    if eta_s is not None and eta_s > 0 and left:
+        parts.append(f"about {math.ceil(min(eta_s, 1e6))} s to go")
     if deadline is not None and deadline > now:
         parts.append(f"the rest is closed in {words.span(deadline - now)}")
     return f": {', '.join(parts)}" if parts else ""

@@ -25,8 +25,10 @@ _KINDS = {
 def timeline(model: ClusterModel, now: float) -> Timeline:
     """Return the lanes that have something to show at `now`, the newest loss first."""
     lanes = [lane for lane in model.lanes if not is_over(lane, now)]
-    lanes.sort(key=lambda lane: (-lane.lost_at, lane.client))
-    shown = lanes[:LANES_SHOWN]
+    if len(lanes) > LANES_SHOWN:
+        # Where not all can be shown, those away are.
+        lanes.sort(key=lambda lane: (not lane.away, -lane.lost_at, lane.client))
+    shown = sorted(lanes[:LANES_SHOWN], key=lambda lane: (-lane.lost_at, lane.client))
     ways = [round(lane.took_s, 3) for lane in shown if lane.back_at is not None and lane.took_s is not None]
     return Timeline(
         now_at=now,
