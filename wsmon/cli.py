@@ -6,6 +6,7 @@ stderr (in JSON mode one object on stdout) that says what is allowed, and exit s
 
 import argparse
 import asyncio
+import importlib
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from wsmon.agent.redis_url import parse_redis_url
@@ -22,24 +24,35 @@ from wsmon.commands import ACTION_VERBS, KILL_SIGNALS, Action, Verb
 from wsmon.errors import AlreadyRunningError, StartError, UsageError, WsmonError
 
 if TYPE_CHECKING:
+    from wsmon.config import Settings
     from wsmon.embedded import EmbeddedCluster
+    from wsmon.engine import EngineThread
     from wsmon.headless import Console
+    from wsmon.model.script import Script
     from wsmon.protocol.descriptor import Descriptor
+    from wsmon.recording.recorder import Recorder
+    from wsmon.sources.clock import Clock
 
 PROFILES: Final = ("demo", "production", "test")
 ACTIONS: Final = {verb.name: verb for verb in ACTION_VERBS}
-VERBS: Final = ("attach", "status", "events", "run", *ACTIONS)
+MODES: Final = ("replay", "report", "doctor", "theme", "completion")
+"""Verbs with a module of their own."""
+VERBS: Final = ("attach", "status", "events", "run", *MODES, *ACTIONS)
 WAIT_WITHIN_S: Final = 60.0
 OVERVIEW: Final = """\
 wsmon [FLAGS]                     start a cluster here and show it live
-       wsmon attach [TARGET]             show a cluster that runs already (look, do not touch)
+       wsmon attach [TARGET]             show a cluster that runs already (locked until armed)
        wsmon status [TARGET]             one look; exit 0 healthy, 1 degraded, 3 unreachable
        wsmon events [TARGET]             what happened; --follow goes on
        wsmon run SCENARIO                play a scenario on a cluster of its own and judge it; exit 0 passed, 1 failed
+       wsmon replay FILE | report FILE   a recording in the dashboard; its failover scorecards
        wsmon ACTION NODE [TARGET]        drain, abort, cordon, uncordon, kill, start, stop, restart, freeze, thaw
        wsmon fault NODE|LINK [TARGET]    break something on purpose, for --ttl seconds; `wsmon heal` ends it before
+       wsmon doctor [TARGET]             what will work here, and what to change
+       wsmon theme list|check NAME       themes, and how well one can be read
+       wsmon completion bash|zsh|fish    a script that completes commands and flags
 
-TARGET is a descriptor's path, the name of a cluster on this machine or a Redis URL;
+TARGET is a context of the configuration file, a descriptor's path, the name of a cluster on this machine or a Redis URL;
 without it: the cluster that another `wsmon` runs on this machine. `wsmon COMMAND --help` tells more.
 """
 
@@ -84,7 +97,7 @@ def _run(arguments: list[str]) -> int:
     verb, rest = arguments[0], arguments[1:]
     match verb:
         case "attach":
-            return _attach(_target_parser("attach", "show a running cluster; nothing can be changed").parse_args(rest))
+            return _attach(_target_parser("attach", "show a running cluster; locked until ! arms it").parse_args(rest))
         case "status":
             return _status(_target_parser("status", "one look at a cluster").parse_args(rest))
         case "events":
@@ -95,6 +108,9 @@ def _run(arguments: list[str]) -> int:
             return _play(_play_parser().parse_args(rest))
         case "restart":
             return _restart(_parse_restart(rest))
+        case _ if verb in MODES:
+            run: Callable[[list[str]], int] = importlib.import_module(f"wsmon.modes.{verb}").run
+            return run(rest)
         case _ if verb in ACTIONS:
             return _act(ACTIONS[verb], _parse_action(ACTIONS[verb], rest))
         case _:
@@ -152,11 +168,21 @@ def _embedded_parser() -> _Parser:
         "--port", type=_whole(0, 65_535), default=8800, help="the gateway's port, 0 for a free one (8800)"
     )
     parser.add_argument("--redis", type=_redis_url, metavar="URL", help="use this Redis instead of starting one")
-    parser.add_argument("--theme", default=None, help="a shipped theme's name or a file (dark)")
+    _add_looks(parser)
     parser.add_argument("--plain", action="store_true", help="lines instead of a dashboard")
     parser.add_argument("--json", action="store_true", help="JSON lines instead of a dashboard")
     parser.add_argument("--for", dest="for_s", type=_seconds, metavar="SECONDS", help="end after so many seconds")
+    parser.add_argument("--tour", action="store_true", help="be shown around: a scenario plays, with captions")
     return parser
+
+
+def _add_looks(parser: _Parser) -> None:
+    """Add the flags of everything that shows a dashboard."""
+    add = parser.add_argument
+    add("--theme", default=None, help="a theme's name or file (dark); `wsmon theme list` names them")
+    add("--glyphs", choices=("auto", "braille", "block", "ascii"), default=None, help="what graphs are made of (auto)")
+    add("--slow-link", action="store_true", help="spare the link from the start; else it is measured")
+    add("--record", metavar="FILE", help="record everything into a new file; `wsmon replay FILE` shows it")
 
 
 def _target_parser(verb: str, description: str) -> _Parser:
@@ -164,7 +190,7 @@ def _target_parser(verb: str, description: str) -> _Parser:
     parser.add_argument("target", nargs="?", metavar="TARGET", help="descriptor, cluster name or Redis URL")
     parser.add_argument("--json", action="store_true", help="JSON lines")
     if verb == "attach":
-        parser.add_argument("--theme", default=None, help="a shipped theme's name or a file (dark)")
+        _add_looks(parser)
         parser.add_argument("--plain", action="store_true", help="lines instead of a dashboard")
         parser.add_argument("--for", dest="for_s", type=_seconds, metavar="SECONDS", help="end after so many seconds")
     return parser
@@ -262,17 +288,30 @@ def _embedded(options: argparse.Namespace) -> int:
     from wsmon.agent.runtime_dir import ensure_private, runtime_dir
     from wsmon.embedded import EmbeddedCluster
 
+    settings = _settings(options)
+    tour = None
+    if options.tour:
+        from wsmon.scenario import load
+
+        if not _wants_dashboard(options):
+            raise UsageError("--tour needs a terminal", hint="`wsmon run tour` plays the same without one")
+        tour = load("tour")
+        setting = tour.cluster
+        options.nodes, options.clients, options.rate = setting.nodes, setting.clients, setting.rate
+        options.profile = setting.profile
     directory = runtime_dir(options.cluster)
     ensure_private(directory)
     _refuse_second(options.cluster)
     arguments = ["--nodes", str(options.nodes), "--clients", str(options.clients), "--rate", str(options.rate)]
     arguments += ["--profile", options.profile, "--port", str(options.port)]
     embedded = EmbeddedCluster(options.cluster, arguments, redis=options.redis)
+    clock, recorder = _recorded(options, options.cluster, embedded=True)
     try:
         embedded.launch()
         if _wants_dashboard(options):
-            return _dashboard(embedded, cluster=options.cluster, theme=options.theme, for_s=options.for_s)
-        return _follow(_console(embedded.locate, embedded.cluster, embedded), options)
+            return _dashboard(embedded, options, settings, tour=tour, clock=clock, recorder=recorder)
+        kept = None if options.record is None else recorder
+        return _follow(_console(embedded.locate, embedded.cluster, embedded, clock=clock, recorder=kept), options)
     finally:
         embedded.stop()
 
@@ -304,7 +343,12 @@ def _refuse_second(cluster: str) -> None:
 
 
 def _console(
-    locate: "Callable[[], Awaitable[Descriptor]]", cluster: str, embedded: "EmbeddedCluster | None" = None
+    locate: "Callable[[], Awaitable[Descriptor]]",
+    cluster: str,
+    embedded: "EmbeddedCluster | None" = None,
+    *,
+    clock: "Clock | None" = None,
+    recorder: "Recorder | None" = None,
 ) -> "Console":
     from wsmon.headless import Console
     from wsmon.model.cluster import ClusterModel
@@ -312,10 +356,10 @@ def _console(
     from wsmon.sources.clock import Clock
     from wsmon.sources.merge import LiveCluster
 
-    clock = Clock()
+    clock = clock or Clock()
     source = LiveCluster(locate, clock, ended=None if embedded is None else embedded.ended)
     model = ClusterModel(cluster, embedded=embedded is not None)
-    return Console(source, AdminOperator(source.client, this_actor()), model, clock)
+    return Console(source, AdminOperator(source.client, this_actor()), model, clock, recorder=recorder)
 
 
 def _always(descriptor: "Descriptor") -> "Callable[[], Awaitable[Descriptor]]":
@@ -334,25 +378,23 @@ def _follow(console: "Console", options: argparse.Namespace) -> int:
     return asyncio.run(run())
 
 
-def _dashboard(embedded: "EmbeddedCluster", *, cluster: str, theme: str | None, for_s: float | None) -> int:
-    from wsmon.engine import Engine, EngineThread
-    from wsmon.model.cluster import ClusterModel
-    from wsmon.operators.admin import AdminOperator, this_actor
-    from wsmon.sources.clock import Clock
-    from wsmon.sources.merge import LiveCluster
+def _dashboard(
+    embedded: "EmbeddedCluster",
+    options: argparse.Namespace,
+    settings: "Settings",
+    *,
+    tour: "Script | None",
+    clock: "Clock",
+    recorder: "Recorder",
+) -> int:
     from wsmon.ui import run_ui
 
-    clock = Clock()
-
-    def make() -> Engine:
-        source = LiveCluster(embedded.locate, clock, ended=embedded.ended)
-        operator = AdminOperator(source.client, this_actor())
-        return Engine(source, operator, ClusterModel(cluster, embedded=True), clock)
-
-    thread = EngineThread(make)
+    thread = _engine_thread(
+        embedded.locate, options.cluster, clock, recorder, armed=True, ended=embedded.ended, tour=tour
+    )
     thread.start()
     try:
-        status = run_ui(thread, theme=theme, armed=True, embedded=True, for_s=for_s)
+        status = run_ui(thread, settings, armed=True, embedded=True, for_s=options.for_s)
         if thread.frame.ended:
             raise StartError(thread.frame.ended)
         return status
@@ -361,31 +403,85 @@ def _dashboard(embedded: "EmbeddedCluster", *, cluster: str, theme: str | None, 
 
 
 def _attach(options: argparse.Namespace) -> int:
-    from wsmon.engine import Engine, EngineThread
-    from wsmon.model.cluster import ClusterModel
-    from wsmon.operators.refuse import RefusingOperator
-    from wsmon.sources.clock import Clock
     from wsmon.sources.locate import locate
-    from wsmon.sources.merge import LiveCluster
 
-    descriptor = asyncio.run(locate(options.target))
+    settings = _settings(options)
+    target, armed = settings.resolve(options.target)
+    descriptor = asyncio.run(locate(target))
+    clock, recorder = _recorded(options, descriptor.cluster, embedded=False)
     if not _wants_dashboard(options):
-        return _follow(_console(_always(descriptor), descriptor.cluster), options)
+        kept = None if options.record is None else recorder
+        return _follow(_console(_always(descriptor), descriptor.cluster, clock=clock, recorder=kept), options)
     from wsmon.ui import run_ui
 
-    clock = Clock()
-
-    def make() -> Engine:
-        source = LiveCluster(_always(descriptor), clock)
-        operator = RefusingOperator("this console is locked; use the command line, or the console that started it")
-        return Engine(source, operator, ClusterModel(descriptor.cluster), clock)
-
-    thread = EngineThread(make)
+    thread = _engine_thread(_always(descriptor), descriptor.cluster, clock, recorder, armed=armed)
     thread.start()
     try:
-        return run_ui(thread, theme=options.theme, armed=False, embedded=False, for_s=options.for_s)
+        return run_ui(thread, settings, armed=armed, embedded=False, for_s=options.for_s)
     finally:
         thread.stop()
+
+
+def _engine_thread(
+    locate: "Callable[[], Awaitable[Descriptor]]",
+    cluster: str,
+    clock: "Clock",
+    recorder: "Recorder",
+    *,
+    armed: bool,
+    ended: "Callable[[], Awaitable[str]] | None" = None,
+    tour: "Script | None" = None,
+) -> "EngineThread":
+    from wsmon.engine import Engine, EngineThread
+    from wsmon.model.cluster import ClusterModel
+    from wsmon.operators.admin import AdminOperator, this_actor
+    from wsmon.rolling import RollingOperator
+    from wsmon.sources.merge import LiveCluster
+
+    companion = None
+    incidents = None
+    if tour is not None:
+        from wsmon import scenario
+        from wsmon.model.incidents import Incidents
+
+        incidents = Incidents()
+        companion = scenario.companion(tour, incidents, clock)
+
+    def make() -> Engine:
+        live = LiveCluster(locate, clock, ended=ended)
+        source = live if incidents is None else scenario.Heard(live, incidents.apply)
+        operator = RollingOperator(AdminOperator(live.client, this_actor()), clock)
+        model = ClusterModel(cluster, embedded=ended is not None)
+        engine = Engine(source, operator, model, clock, armed=armed, recorder=recorder)
+        operator.engine = engine
+        return engine
+
+    return EngineThread(make, companion=companion)
+
+
+def _settings(options: argparse.Namespace) -> "Settings":
+    """Return what the flags, the environment and the configuration file settle together."""
+    from wsmon import config
+
+    slow = getattr(options, "slow_link", False) or None
+    flags = config.Flags(theme=getattr(options, "theme", None), glyphs=getattr(options, "glyphs", None), slow_link=slow)
+    return config.load(flags)
+
+
+def _recorded(options: argparse.Namespace, cluster: str, *, embedded: bool) -> "tuple[Clock, Recorder]":
+    """Return a clock, and what keeps the last minutes by it, and records into the file if one is named.
+
+    Raises:
+        WsmonError: the file is there already, or cannot be created.
+
+    """
+    from wsmon.recording.recorder import Recorder
+    from wsmon.recording.tape import Tape
+    from wsmon.sources.clock import Clock
+
+    clock = Clock()
+    path = None if options.record is None else Path(options.record).expanduser()
+    return clock, Recorder(Tape(cluster, embedded=embedded), clock, path=path)
 
 
 def _with_console(target: str | None, use: "Callable[[Console], Awaitable[int]]") -> int:
@@ -395,7 +491,7 @@ def _with_console(target: str | None, use: "Callable[[Console], Awaitable[int]]"
         from wsmon.headless import Look
         from wsmon.sources.locate import locate
 
-        descriptor = await locate(target)
+        descriptor = await locate(_settings(argparse.Namespace()).resolve(target)[0])
         look = Look(supervisor=descriptor.supervisor is not None, redis=descriptor.redis is not None)
         async with _console(_always(descriptor), descriptor.cluster) as console:
             await console.look(look)

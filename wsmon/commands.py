@@ -245,6 +245,8 @@ BY_ID: Final = {command.id: command for command in COMMANDS}
 Keymap: TypeAlias = Mapping[str, tuple[str, ...]]
 """Command id → its keys, as Textual names them."""
 USUAL_KEYS: Final[Keymap] = {command.id: command.keys for command in COMMANDS}
+ROLL: Final = "roll"
+"""Restart the nodes of `args["nodes"]` one after the other: several actions that are one to whoever asks."""
 KILL_SIGNALS: Final = ("TERM", "KILL", "STOP", "CONT")
 
 

@@ -29,6 +29,7 @@ from wsmon.ports import Operator, Source
 from wsmon.protocol.codec import event_object
 from wsmon.protocol.fields import dump_object
 from wsmon.protocol.frames import JsonObject
+from wsmon.recording.recorder import Recorder
 from wsmon.views.build import build_frame
 from wsmon.views.events import event_row
 from wsmon.views.frame import Frame
@@ -86,6 +87,8 @@ class Console:
         model: ClusterModel,
         clock: Callable[[], float],
         out: TextIO = sys.stdout,
+        *,
+        recorder: Recorder | None = None,
     ) -> None:
         self.model = model
         self._clock = clock
@@ -95,7 +98,9 @@ class Console:
         self._seen = _Seen()
         self._stopping = asyncio.Event()
         self._frame_came = asyncio.Event()
-        self.engine = Engine(_Tapped(source, self._tell), operator, model, clock, on_frame=self._drawn)
+        self.engine = Engine(
+            _Tapped(source, self._tell), operator, model, clock, on_frame=self._drawn, recorder=recorder
+        )
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

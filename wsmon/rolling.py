@@ -4,12 +4,13 @@ import asyncio
 import uuid
 from collections.abc import Callable
 
-from wsmon.commands import Action
+from wsmon.commands import ROLL, Action, Outcome
 from wsmon.engine import Engine
 from wsmon.errors import WsmonError
 from wsmon.model.cluster import ClusterModel
 from wsmon.model.reading import number
 from wsmon.model.rolling import Ask, Move, Over, Rolling, Seen, SeenNode
+from wsmon.ports import Operator
 from wsmon.protocol.events import DrainDone
 from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.states import NodeState, PeerKind
@@ -112,6 +113,35 @@ async def roll(
             case None:
                 pass
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+class RollingOperator:
+    """Carries rolling restarts out, one at a time, and passes everything else on.
+
+    `engine` has to be set before anybody asks for anything: its actions are what a rolling restart is made of.
+    """
+
+    def __init__(self, inner: Operator, clock: Callable[[], float]) -> None:
+        self.engine: Engine | None = None
+        self._inner = inner
+        self._clock = clock
+        self._busy = False
+
+    async def perform(self, action: Action) -> Outcome:
+        """Perform the action; a rolling restart takes as long as it takes."""
+        if action.op != ROLL:
+            return await self._inner.perform(action)
+        assert self.engine is not None
+        if self._busy:
+            return Outcome(ok=False, code="busy", message="a rolling restart is under way already", effect={})
+        asked = action.args.get("nodes")
+        nodes = tuple(one for one in asked if isinstance(one, str)) if isinstance(asked, list) else ()
+        self._busy = True
+        try:
+            over = await roll(self.engine, nodes, clock=self._clock, reason=action.reason)
+        finally:
+            self._busy = False
+        return Outcome(ok=over.ok, code="" if over.ok else "stopped", message=over.sentence, effect={})
 
 
 def plan_object(planned: tuple[Move, ...]) -> JsonObject:

@@ -5,7 +5,7 @@ import pytest
 from tests.support import frames
 from wsmon.ui.render import events
 from wsmon.ui.render.lines import Tone, length_of, text_of
-from wsmon.views.frame import EventRow, Severity
+from wsmon.views.frame import EventRow, LedgerRow, Severity
 
 
 def client_event(number: int, text: str, severity: Severity, *, plural: str = "", after_s: float = 0.0) -> EventRow:
@@ -119,3 +119,91 @@ def test_that_feeds_are_live_is_news_after_trouble_only() -> None:
         feed(Severity.GOOD, "feeds are live", 60.0),
     ]
     assert [row.text for row in events.fold(rows)] == ["feed room.1 feeds stalled: Redis is away", "2 feeds are live"]
+
+
+def test_a_filter_wants_all_words_and_no_word_after_an_exclamation_mark() -> None:
+    row = frames.event(1, "n2 suspect → removed", Severity.BAD, node="n2")
+    for wanted, found in (
+        ("", True),
+        ("REMOVED n2", True),
+        ("removed n3", False),
+        ("!removed", False),
+        ("n2 !online", True),
+        ("node:n2", True),
+        ("node:n", False),
+        ("node:checker", True),
+        ("!node:n2", False),
+        ("kind:node", True),
+        ("kind:action", False),
+        ("sev:bad", True),
+        ("sev:warn", False),
+        ("client:c1", False),
+        ("14:13", False),
+    ):
+        assert events.matches(row, wanted) is found, wanted
+
+
+def test_a_filter_looks_at_single_events_and_levels_at_folded_ones() -> None:
+    rows = [
+        frames.event(1, "n2 online → suspect", Severity.WARNING, node="n2"),
+        *(client_event(n, "lost n2", Severity.WARNING, plural="clients lost n2") for n in range(9)),
+        client_event(1, "tries again", Severity.QUIET),
+        frames.event(2, "n2 suspect → removed", Severity.BAD, node="n2"),
+        frames.event(3, "n1 joined", node="n1"),
+    ]
+    every, usual, warnings, worst = events.LEVELS
+    assert len(events.chosen(rows, every, "")) == len(rows)
+    assert [row.text for row in events.chosen(rows, usual, "")][1] == "9 clients lost n2"
+    assert len(events.chosen(rows, warnings, "")) == 3
+    assert [row.text for row in events.chosen(rows, worst, "")] == ["n2 suspect → removed"]
+    assert [row.text for row in events.chosen(rows, usual, "client:c1")] == ["c1 lost n2", "c1 tries again"]
+    assert len(events.chosen(rows, warnings, "client:c1")) == 1
+
+
+def test_the_selected_event_is_marked_and_the_head_tells_what_is_left_out() -> None:
+    rows = [frames.event(n, f"event {n}") for n in range(5)]
+    lines = events.pane(
+        rows, 80, 9, above=0, lost=3, focused=True, offset_s=0.0, selected=rows[2].key, note="warnings and worse"
+    )
+    assert [text_of(line)[0] for line in lines[1:]] == [" ", " ", "▌", " ", " "]
+    assert text_of(lines[0]).startswith("─ events  warnings and worse ─")
+    assert text_of(lines[0]).endswith(" 3 never came ─")
+
+
+def test_an_event_in_full_says_who_told_it_and_where_enter_leads() -> None:
+    row = frames.event(7, "n2 suspect → removed: 2 connects refused", Severity.BAD, node="n2")
+    text = [text_of(line).rstrip() for line in events.opened(row, 80, 6, 0.0)]
+    assert text[0].startswith("─ node_state  14:13:20.000 ─")
+    assert text[0].endswith(" enter shows n2 ─")
+    assert text[1:] == [
+        "  n2 suspect → removed: 2 connects refused",
+        "  node n2 · kind node_state · severity bad",
+        "  told by checker as number 7 of its life 1",
+    ]
+
+
+def test_actions_tell_who_did_what_and_why() -> None:
+    rows = (
+        LedgerRow(at=frames.AT, who="ann@desk", text="drain n1", reason="upgrade"),
+        LedgerRow(at=frames.AT + 1, who="bob@desk", text="kill n2", ok=False),
+    )
+    text = [text_of(line).rstrip() for line in events.deeds(rows, 80, 4, 0.0)]
+    assert text[0].startswith("─ actions  2 · 1 refused ─")
+    assert text[1:] == [
+        " 14:13:20  ✓ drain n1             ann@desk           upgrade",
+        " 14:13:21  ✗ kill n2              bob@desk           refused",
+    ]
+    assert text_of(events.deeds((), 80, 4, 0.0)[1]).strip() == "Nobody has done anything."
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 200])
+def test_hostile_texts_fit_everywhere(width: int) -> None:
+    row = frames.event(1, frames.HOSTILE * 9, client=frames.HOSTILE, node=frames.HOSTILE, source=frames.HOSTILE)
+    deed = LedgerRow(at=1e18, who=frames.HOSTILE, text=frames.HOSTILE, reason=frames.HOSTILE * 9, ok=False)
+    for lines in (
+        events.opened(row, width, 6, 0.0),
+        events.deeds((deed, deed), width, 5, 0.0),
+        events.pane([row], width, 3, above=0, lost=0, focused=True, offset_s=0.0, selected=row.key, note="x" * 300),
+    ):
+        assert all(length_of(line) == width for line in lines)
+        assert all(text_of(line).isprintable() for line in lines)

@@ -65,12 +65,12 @@ def test_many_survivors_are_not_all_listed() -> None:
 
 def test_a_node_that_vanished_is_said_to_have() -> None:
     assert "not in the table" in drain_text(frames.healthy(), "n9")
-    assert "not in the table" in text_of(preflight.kill_lines(frames.healthy(), "n9", 0, 60)[0])
+    assert "not in the table" in text_of(preflight.kill_lines(frames.healthy(), ("n9",), 0, 60)[0])
 
 
 def test_a_kill_tells_what_it_costs() -> None:
-    lines = [text_of(line) for line in preflight.kill_lines(frames.healthy(), "n2", 1, 60)]
+    lines = [text_of(line) for line in preflight.kill_lines(frames.healthy(), ("n2",), 1, 60)]
     assert lines[0] == "20 connections on it · running pid 41001"
-    assert lines[3].startswith("▌ KILL")
+    assert any(line.startswith("▌ KILL") for line in lines)
     alone = replace(frames.healthy(), nodes=(frames.node("n1"), frames.node("n2", state=NodeState.REMOVED)))
-    assert "No other node is online." in "\n".join(text_of(x) for x in preflight.kill_lines(alone, "n1", 0, 60))
+    assert "No other node is online." in "\n".join(text_of(x) for x in preflight.kill_lines(alone, ("n1",), 0, 60))

@@ -155,3 +155,34 @@ def test_the_head_tells_how_clients_ever_came_back() -> None:
 def test_nothing_is_said_of_ways_back_that_nobody_took() -> None:
     assert timeline.ways(Resumes(ring=0, log=0, resync=0)) == ()
     assert text_of(timeline.ways(Resumes(p99_ms=20.0))[0]) == "p50 –, p99 0.02 s"
+
+
+def test_the_selected_lane_is_marked() -> None:
+    shown = frames.removed().timeline
+    lines = timeline.pane(shown, 80, 6, top=0, focused=True, selected="c01")
+    assert [text_of(line)[0] for line in lines[1:-1]] == [" ", "▌", " ", " "]
+    assert all(length_of(line) == 80 for line in lines)
+
+
+def test_as_much_of_the_past_is_shown_as_is_asked_for() -> None:
+    for past_s in timeline.PASTS_S:
+        across = timeline.axis(AT, 60, past_s=past_s, asked=True)
+        assert across.now * across.step_s >= past_s
+    assert timeline.axis(AT, 60, past_s=160.0, asked=True).step_s > timeline.axis(AT, 60, past_s=160.0).step_s
+    text = text_of(timeline.pane(frames.removed().timeline, 80, 6, top=0, focused=True, past_s=40.0)[-1])
+    assert "45 s" in text
+
+
+def test_the_head_says_what_filter_and_order_are_on() -> None:
+    lines = timeline.pane(frames.removed().timeline, 120, 6, top=0, focused=True, note="3 of 20 hold “n1”")
+    assert text_of(lines[0]).startswith("─ reconnects  3 of 20 hold “n1” · 7 reconnecting · 13 back ")
+
+
+def test_a_hint_stands_under_the_quiet_line() -> None:
+    lines = timeline.pane(Timeline(now_at=AT), 80, 9, top=0, focused=False, hint="j chooses")
+    assert [text_of(line).strip() for line in lines[1:]] == [timeline.QUIET, "j chooses"]
+
+
+@pytest.mark.parametrize("below", range(0, 30, 3))
+def test_the_ruler_has_whole_words_only(below: int) -> None:
+    assert "…" not in text_of(timeline.ruler(HALF, 60 - below))

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 from wsmon.commands import Action
 from wsmon.protocol.states import NodeState
@@ -16,6 +17,7 @@ from wsmon.views.frame import (
     Lane,
     Looking,
     NodeRow,
+    Playback,
     Resumes,
     Segment,
     SegmentKind,
@@ -45,6 +47,62 @@ class FakeSource:
     def perform(self, action: Action) -> None:
         """Remember it."""
         self.actions.append(action)
+
+
+class FakeLive(FakeSource):
+    """The same, of a cluster that is watched now."""
+
+    def __init__(self, frame: Frame, player: "FakePlayer | None" = None) -> None:
+        super().__init__(frame)
+        self.armed = False
+        self.marks: list[str] = []
+        self.kept: list[Path] = []
+        self._player = player
+
+    def arm(self, *, on: bool) -> None:
+        """Remember it."""
+        self.armed = on
+
+    def mark(self, text: str) -> None:
+        """Remember it."""
+        self.marks.append(text)
+
+    def ring(self) -> "FakePlayer | None":
+        """Return what was given."""
+        return self._player
+
+    def keep(self, path: Path) -> None:
+        """Remember it."""
+        self.kept.append(path)
+
+
+class FakePlayer(FakeSource):
+    """Hands out one frame of a recording, and remembers where it was told to go."""
+
+    def __init__(self, frame: Frame) -> None:
+        playback = Playback(at=AT, start_at=AT - 40, end_at=AT + 40, marks=(AT - 20, AT + 10))
+        super().__init__(replace(frame, playback=playback))
+        self.told: list[tuple[object, ...]] = []
+
+    def seek(self, at: float) -> None:
+        """Remember it."""
+        self.told.append(("seek", at))
+
+    def step(self, frames: int) -> None:
+        """Remember it."""
+        self.told.append(("step", frames))
+
+    def speed(self, factor: float) -> None:
+        """Remember it."""
+        self.told.append(("speed", factor))
+
+    def hold(self, *, on: bool) -> None:
+        """Remember it."""
+        self.told.append(("hold", on))
+
+    def close(self) -> None:
+        """Remember it."""
+        self.told.append(("close",))
 
 
 def node(name: str = "n1", **fields: object) -> NodeRow:

@@ -20,6 +20,9 @@ import pyte
 LEAVES_ALTERNATE = b"\x1b[?1049l"
 SHOWS_CURSOR = b"\x1b[?25h"
 
+QUESTION = re.compile(rb"\x1b\[\?(\d+)\$p")
+_NOT_FOR_PYTE = re.compile(rb"\x1b\[(?:\?\d+\$p|[<>]\d*u)")
+
 
 def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -29,8 +32,15 @@ class Terminal:
     """One program in a pseudo-terminal. Close it; it ends what it started."""
 
     def __init__(
-        self, arguments: Sequence[str], *, columns: int = 120, rows: int = 36, env: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        columns: int = 120,
+        rows: int = 36,
+        env: Mapping[str, str] | None = None,
+        answers: bool = True,
     ) -> None:
+        """`answers`: whether it answers questions for the state of a mode."""
         self.started_at = time.monotonic()
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
@@ -38,8 +48,10 @@ class Terminal:
         self.output = b""
         self.status: int | None = None
         """Exit status once it has ended; negative for a signal."""
-        environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
-        environment.pop("NO_COLOR", None)
+        self._answers = answers
+        self._stalled = threading.Event()
+        environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        environment |= {"TERM": "xterm-256color", **(env or {})}
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
@@ -61,6 +73,9 @@ class Terminal:
 
     def _read(self) -> None:
         while True:
+            if self._stalled.is_set():
+                threading.Event().wait(0.02)
+                continue
             try:
                 if not select.select([self._master], [], [], 0.2)[0]:
                     continue
@@ -68,8 +83,13 @@ class Terminal:
             except (OSError, ValueError):
                 return
             with self._lock:
+                before = len(self.output)
                 self.output += piece
-                self._stream.feed(piece)
+                self._stream.feed(_NOT_FOR_PYTE.sub(b"", piece))
+                asked = [found for found in QUESTION.finditer(self.output, max(0, before - 12)) if found.end() > before]
+            for found in asked if self._answers else ():
+                with contextlib.suppress(OSError):
+                    os.write(self._master, b"\x1b[?%s;2$y" % found[1])
 
     @property
     def text(self) -> str:
@@ -80,6 +100,18 @@ class Terminal:
     def line(self, pattern: str) -> str:
         """Return the first line of the screen that matches, or nothing."""
         return next((line for line in self.text.splitlines() if re.search(pattern, line)), "")
+
+    def stall(self, *, on: bool) -> None:
+        """Stop to read what the program writes, or go on."""
+        if on:
+            self._stalled.set()
+        else:
+            self._stalled.clear()
+
+    def wipe(self) -> None:
+        """Make the screen blank, without the program's knowledge."""
+        with self._lock:
+            self._screen.erase_in_display(2)
 
     def send(self, keys: str) -> None:
         """Type."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from textual.events import Key
 from textual.widgets import Input
 
 from tests.support import frames
@@ -51,13 +52,24 @@ async def test_hurried_keys_do_nothing(key: str, then: tuple[str, ...]) -> None:
     assert source.actions == []
 
 
-@pytest.mark.parametrize("key", ["D", "X"])
-async def test_cancel_has_the_focus(key: str) -> None:
+@pytest.mark.parametrize(("key", "focused"), [("D", "cancel"), ("C", "cancel"), ("X", "name"), ("R", "name")])
+async def test_cancel_has_the_focus_or_the_empty_field_for_the_name(key: str, focused: str) -> None:
     app, _ = app_of(frames.healthy())
     async with app.run_test() as pilot:
         await pilot.press(key)
-        assert isinstance(app.focused, Push)
-        assert app.focused.id == "cancel"
+        assert app.focused is not None
+        assert app.focused.id == focused
+
+
+async def test_keys_that_are_typed_ahead_go_where_they_are_meant_to() -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test() as pilot:
+        for key, character in (("j", "j"), ("X", "X"), ("down", None), ("n", "n"), ("2", "2"), ("enter", "\r")):
+            app.post_message(Key(key, character))
+        while not source.actions:
+            await pilot.pause()
+    [action] = source.actions
+    assert (action.op, action.node, dict(action.args)) == ("kill", "n2", {"signal": "KILL"})
 
 
 async def test_y_drains_and_n_does_not() -> None:

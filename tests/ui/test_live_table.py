@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from textual.events import Key
+
 from tests.support import frames
 from tests.support.frames import FakeSource
 from wsmon.protocol.states import NodeState
@@ -146,3 +148,15 @@ async def test_a_click_on_a_title_sorts() -> None:
         at = app.screen._compositor.render_strips()[1].text.index("CONN")
         await pilot.click(LiveTable, offset=(at, 0))
         assert table.order.column == "connections"
+
+
+async def test_a_filter_that_is_typed_ahead_presses_no_key() -> None:
+    app, _ = app_of(uneven())
+    async with app.run_test(size=(80, 24)) as pilot:
+        for key in ("slash", *"susp", "enter"):
+            app.post_message(Key(key, "/" if key == "slash" else "\r" if key == "enter" else key))
+        table = app.query_one(LiveTable)
+        while table.wanted != "susp" or app.query_one(Prompt).display:
+            await pilot.pause()
+        assert ids(table) == ["n2"]
+        assert not app.paused

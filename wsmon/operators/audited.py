@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 
-from wsmon.commands import Action, Outcome
+from wsmon.commands import ROLL, Action, Outcome
 from wsmon.model.inputs import ActionAnswered, ActionAsked, Input
 from wsmon.ports import Operator
 
@@ -31,5 +31,10 @@ def describe(action: Action) -> str:
     how = action.args.get("signal") or " ".join(
         str(action.args[name]) for name in ("kind", "value") if name in action.args
     )
+    if action.op == ROLL:
+        nodes = action.args.get("nodes")
+        return (
+            f"restart {', '.join(str(node) for node in nodes) if isinstance(nodes, list) else 'nobody'}, one at a time"
+        )
     text = f"{action.op} {action.node or 'everything'}" + (f" with {how}" if how else "")
     return f"{text} (dry run)" if action.dry_run else text

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from wsmon.commands import KILL_SIGNALS
-from wsmon.protocol.frames import ReadOnlyJson
+from wsmon.commands import KILL_SIGNALS, ROLL
+from wsmon.protocol.frames import Json, ReadOnlyJson
 from wsmon.protocol.states import NodeState
 from wsmon.ui.render import preflight, values
 from wsmon.ui.render.lines import EMPTY, MUTED, TEXT, Line, Run, clip
@@ -42,8 +42,11 @@ def plan(name: str, nodes: tuple[str, ...], frame: Frame) -> Plan:
     rows = tuple(row for row in frame.nodes if row.id in nodes)
     if name == "heal":
         return (Deed("heal", ""),)
+    if name == "restart":
+        return _restart(rows, frame)
     if not rows:
         return NOBODY
+    ids = tuple(row.id for row in rows)
     match name:
         case "start":
             fit = tuple(row for row in rows if row.process in GONE_PROCESS or row.state is NodeState.LEFT)
@@ -53,32 +56,80 @@ def plan(name: str, nodes: tuple[str, ...], frame: Frame) -> Plan:
             return _now("abort", fit) or _not(rows, "abort", lambda row: row.state, "no drain to abort")
         case "uncordon":
             return _now("uncordon", rows)
+        case "cordon":
+            asked = _asked(
+                "Cordon",
+                rows,
+                frame,
+                facts=lambda now, _choice, _width: preflight.cordon_lines(now, *ids),
+                type_name=lambda now: len(ids) > 1 or preflight.last_online(now, *ids),
+            )
+            return Ask(asked, lambda _: _now("cordon", rows))
         case "drain":
-            return Ask(
-                _asked(
-                    "Drain",
-                    rows,
-                    frame,
-                    facts=lambda now, _choice, _width: preflight.drain_lines(now, rows[0].id),
-                    type_name=lambda now: len(rows) > 1 or preflight.last_online(now, rows[0].id),
-                ),
-                lambda _: _now("drain", rows),
+            asked = _asked(
+                "Drain",
+                rows,
+                frame,
+                facts=lambda now, _choice, _width: preflight.drain_lines(now, *ids),
+                type_name=lambda now: len(ids) > 1 or preflight.last_online(now, *ids),
             )
+            return Ask(asked, lambda _: _now("drain", rows))
         case "kill":
-            return Ask(
-                _asked(
-                    "Kill",
-                    rows,
-                    frame,
-                    agree="Send the signal",
-                    facts=lambda now, choice, width: preflight.kill_lines(now, rows[0].id, choice, width),
-                    type_name=lambda _: True,
-                    choices=len(KILL_SIGNALS),
-                ),
-                lambda answer: tuple(Deed("kill", row.id, {"signal": KILL_SIGNALS[answer.choice]}) for row in rows),
+            asked = _asked(
+                "Kill",
+                rows,
+                frame,
+                agree="Send the signal",
+                facts=lambda now, choice, width: preflight.kill_lines(now, ids, choice, width),
+                type_name=lambda _: True,
+                choices=len(KILL_SIGNALS),
             )
+            return Ask(asked, lambda answer: _kill(rows, KILL_SIGNALS[answer.choice]))
+        case "fault":
+            if len(rows) > 1:
+                return "One node at a time is broken on purpose; take the marks away."
+            node = rows[0].id
+            asked = _asked(
+                "Break",
+                rows,
+                frame,
+                agree="Break it",
+                facts=lambda now, choice, width: preflight.fault_lines(now, node, choice, width),
+                type_name=lambda _: True,
+                choices=len(preflight.BREAKAGES),
+            )
+            return Ask(asked, lambda answer: _break(node, preflight.BREAKAGES[answer.choice]))
         case _:
             raise AssertionError(f"the command {name!r} has nothing behind it")
+
+
+def _restart(rows: tuple[NodeRow, ...], frame: Frame) -> Plan:
+    """Marked nodes are restarted in the order of their rows; where one is meant, all can be chosen instead."""
+    online = tuple(row.id for row in frame.nodes if row.state is NodeState.ONLINE)
+    ids = tuple(row.id for row in rows)
+    offers = tuple(dict.fromkeys(offer for offer in (ids, online if len(ids) < 2 else ()) if offer))
+    if not offers:
+        return "No node is online."
+    asked = Asked(
+        heading="Restart, one at a time",
+        node=frame.header.cluster,
+        agree="Restart",
+        facts=lambda now, choice, width: preflight.restart_lines(now, offers, choice, width),
+        type_name=lambda _: True,
+        choices=len(offers),
+    )
+    return Ask(asked, lambda answer: (Deed(ROLL, "", {"nodes": [*offers[answer.choice]]}),))
+
+
+def _kill(rows: tuple[NodeRow, ...], signal: str) -> tuple[Deed, ...]:
+    return tuple(Deed("kill", row.id, {"signal": signal}) for row in rows)
+
+
+def _break(node: str, what: preflight.Breakage) -> tuple[Deed, ...]:
+    args: dict[str, Json] = {"kind": what.kind, "ttl_s": what.ttl_s}
+    if what.value:
+        args["value"] = what.value
+    return (Deed("fault", what.target.format(node=node), args),)
 
 
 def _now(op: str, rows: tuple[NodeRow, ...]) -> tuple[Deed, ...]:
@@ -130,5 +181,5 @@ def arming(frame: Frame) -> Asked:
         node=cluster,
         agree="Arm",
         facts=lambda _frame, _choice, _width: lines,
-        type_name=lambda _: False,
+        type_name=lambda _: True,  # No row of keys that somebody leans on arms it.
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import locale
+import math
 import os
 import signal
 import time
@@ -10,28 +11,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar, cast
+from typing import ClassVar, Final, TypeVar
 
 from rich.console import RenderableType
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.containers import Container
+from textual.events import Event, Key
+from textual.geometry import Region
 from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
 
 from wsmon.commands import BY_ID, USUAL_KEYS, Action, Group, Keymap
 from wsmon.errors import WsmonError
 from wsmon.ports import FrameSource, LiveSource, Player
 from wsmon.ui import acts, take
 from wsmon.ui import theme as themes
+from wsmon.ui.display import Display
 from wsmon.ui.keys import CommandProvider, bindings
 from wsmon.ui.pages import make
 from wsmon.ui.pages.page import Page
 from wsmon.ui.render import lines, moment, status
+from wsmon.ui.render.glyphs import Glyphs
+from wsmon.ui.render.glyphs import chosen as chosen_glyphs
 from wsmon.ui.screens.help import HelpScreen
 from wsmon.ui.screens.question import Answer, Question
 from wsmon.ui.terminal import TerminalDriver
-from wsmon.ui.tight import tightened
+from wsmon.ui.widgets.caption import CaptionBar
 from wsmon.ui.widgets.footer import KeyBar
 from wsmon.ui.widgets.pane import Pane
 from wsmon.ui.widgets.prompt import Prompt
@@ -40,9 +48,6 @@ from wsmon.ui.widgets.table import LiveTable
 from wsmon.views.frame import ActionRow, Frame, Looking, PageName
 
 POLL_S: Final = 0.1
-SETTLES_S: Final = 0.25
-REPAINT_EVERY_S: Final = 10.0
-"""Only changes are sent, so whatever else disturbs the screen would stay: it is right again after this long."""
 TOAST_MAX: Final = 200
 FRAME_S: Final = 0.5
 """Distance of two pictures of a replay."""
@@ -76,6 +81,8 @@ class WsmonApp(App[int], inherit_bindings=False):
         for_s: float | None = None,
         keymap: Keymap = USUAL_KEYS,
         directory: Path | None = None,
+        glyphs: str = "auto",
+        slow_link: bool = False,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         """`theme` is a name or a path; None takes what fits the terminal. `for_s`: leave after so many seconds.
@@ -97,20 +104,21 @@ class WsmonApp(App[int], inherit_bindings=False):
         self.keymap = keymap
         self._directory = Path.cwd() if directory is None else directory
         self._for_s = for_s
-        self._missed = False
-        """Something drawn was not sent."""
-        self._depth = 1
-        self._repaint_at = 0.0
-        """When everything is drawn once more: after a dialog that came or went has settled, and now and then."""
+        self._slow_link = slow_link
+        self._way: Display | None = None
         self.paused = False
-        self.ascii_only = needs_ascii(environ, locale.getpreferredencoding(do_setlocale=False))
+        self.glyphs = chosen_glyphs(glyphs, environ, locale.getpreferredencoding(do_setlocale=False))
+        self.ascii_only = self.glyphs is Glyphs.ASCII
         self.look = themes.load(self._theme_name(theme, colorless=colorless, environ=environ))
+        self._theme_watch = themes.watch(self.look)
         self._frame = source.frame
         self._shown = self._frame
         self._told = {row.key for row in self._frame.actions if row.done}
         self._pages: dict[PageName, Page] = {}
         self._page = PageName.NODES
         self._looking = Looking()
+        self._asked_at = -math.inf
+        """When the last question came up, in monotonic seconds."""
         self._filtered: Pane | None = None
         """What the filter that is being typed is for."""
         chosen = self.look.textual()
@@ -136,31 +144,66 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     def _theme_name(self, asked: str | None, *, colorless: bool, environ: Mapping[str, str]) -> str:
         if colorless:
-            return "mono"
+            return str(themes.directory() / "mono.toml")  # Not one of the user's own by that name.
         if asked is not None:
             return asked
         few = environ.get("TERM") == "linux" or self.console.color_system in {None, "standard"}
         return "terminal" if few else themes.DEFAULT
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Send what Textual drew, cut to the cells that changed.
+        """Send what changed of what Textual drew; where that is not understood, send it Textual's way."""
+        display = self._terminal
+        if display is None or renderable is None:
+            super()._display(screen, renderable)
+            return
+        if not display.take(renderable):
+            super()._display(screen, renderable)
+            display.canvas.forget()
+            return
+        if display.canvas.incomplete:
+            display.take(self.screen._compositor.render_update(full=True, screen_stack=self._background_screens))  # noqa: SLF001
+        if display.holds_s:
+            asyncio.get_running_loop().call_later(display.holds_s, self._send)
+        elif not self._exit and not self._batch_count:
+            self._send()
 
-        During a batch Textual throws away what it has drawn and repaints whole widgets sooner or later. Ours repaint
-        only what changed, so what was thrown away has to be made good.
-        """
-        self._missed |= self._batch_count > 0 and renderable is not None
-        super()._display(screen, cast("RenderableType | None", tightened(renderable)))
+    def _send(self) -> None:
+        """Send what the link carries now; the cursor goes to where somebody types."""
+        if self._terminal is not None and not self._exit:
+            cursor = self.cursor_position
+            self._terminal.send((cursor.x, cursor.y) if cursor else None)
+
+    @property
+    def _terminal(self) -> Display | None:
+        """The way to the terminal; none before it is ours, and none in tests without one."""
+        if self._way is None and isinstance(self._driver, TerminalDriver):
+            system = self.console._color_system  # noqa: SLF001  # Public as a name only.
+            self._way = Display(
+                self._driver,
+                color_system=system,
+                lean=self._slow_link,
+                clock=time.monotonic,
+                regions=self._regions,
+            )
+            self._way.focus_came = self.poll
+        return self._way
+
+    def _regions(self) -> list[Region]:
+        """Return where it shows first when something is wrong."""
+        parts = self.screen_stack[0].query("#status, #banner, #caption, EventList").results(Widget)
+        return [part.region for part in parts if part.region]
 
     def _repaint(self) -> None:
         """Draw the whole screen again, whatever is thought to be on it."""
-        update = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)  # noqa: SLF001
-        self._display(self.screen, update)
+        if self._terminal is not None:
+            self._terminal.repaint()
 
     def compose(self) -> ComposeResult:
         """Build what stays, and the first page."""
         yield StatusBar()
         yield TabBar(self.keymap)
         yield Banner()
+        yield CaptionBar()
         with Container(id="pages"):
             self._pages[self._page] = make(self._page)
             yield self._pages[self._page]
@@ -180,6 +223,22 @@ class WsmonApp(App[int], inherit_bindings=False):
             loop.call_later(self._for_s, self._leave, 0)
         self._watch(loop)
 
+    def _look_for_another_theme(self, now: float) -> None:
+        """Wear the theme anew if its file was changed; one that cannot be used changes nothing."""
+        reload = themes.reloaded(self._theme_watch, now)
+        if reload is None:
+            return
+        if reload.theme is not None:
+            self.look = reload.theme
+            chosen = self.look.textual()
+            self.register_theme(chosen)
+            self.theme = chosen.name
+            self.set_class(self.look.ansi, "-terminal")
+            for screen in self.screen_stack:
+                for pane in screen.query(Pane):
+                    pane.repaint()
+        self.say(reload.sentence, bad=reload.theme is None)
+
     def _leave(self, return_code: int) -> None:
         self.exit(return_code, return_code)
 
@@ -191,27 +250,19 @@ class WsmonApp(App[int], inherit_bindings=False):
         if self._exit:
             return
         loop.call_later(POLL_S, self._watch, loop)
-        driver = self._driver
-        if isinstance(driver, TerminalDriver):
-            if driver.gone:
-                self._leave(ENDED_BY_SIGNAL + signal.SIGHUP)
+        driver, display = self._driver, self._terminal
+        if isinstance(driver, TerminalDriver) and driver.gone:
+            self._leave(ENDED_BY_SIGNAL + signal.SIGHUP)
+            return
+        self._look_for_another_theme(loop.time())
+        frame = self.source.frame
+        if display is not None:
+            if not self._batch_count:
+                display.tend()
+            if frame is self._frame or not display.may_draw(self._frame, frame):
                 return
-            if driver.busy:
-                return  # It is not done with the last frame.
-            if driver.behind or self._missed or self._repaint_is_due(loop.time()):
-                driver.behind = self._missed = False
-                self._repaint()  # In the middle of a batch it counts as missed again.
-        if self.source.frame is not self._frame:
+        if frame is not self._frame:
             self.call_next(self.poll)
-
-    def _repaint_is_due(self, now: float) -> bool:
-        if len(self.screen_stack) != self._depth:
-            self._depth = len(self.screen_stack)
-            self._repaint_at = now + SETTLES_S
-        if now < self._repaint_at:
-            return False
-        self._repaint_at = now + REPAINT_EVERY_S
-        return True
 
     def poll(self) -> None:
         """Draw the newest frame, unless nothing changed."""
@@ -246,6 +297,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         offset_s = float(time.localtime(frame.header.at).tm_gmtoff) if lines.known(frame.header.at) else 0.0
         self._main(StatusBar).show(frame, paused=self.paused, armed=self.may_act, offset_s=offset_s)
         self._main(Banner).show(frame.ended)
+        self._main(CaptionBar).show(frame.caption)
         self._main(KeyBar).show(armed=self.may_act, replay=frame.playback is not None)
         page = self.page
         if page.is_mounted:
@@ -308,7 +360,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         command = BY_ID[name]
         if command.group is Group.ACT:
             if self.may_act:
-                self._act(name)
+                await self._act(name)
             return
         pane = self.screen.focused
         if not isinstance(pane, Pane):
@@ -338,14 +390,14 @@ class WsmonApp(App[int], inherit_bindings=False):
             case "incident_next":
                 self._jump(1)
             case "goto":
-                self._main(Prompt).ask("goto", "go to")
+                self._prompt("goto", "go to")
             case "faster":
                 self._speed(2)
             case "slower":
                 self._speed(0.5)
             case "marker":
                 if isinstance(self.source, LiveSource):
-                    self._main(Prompt).ask("marker", "note")
+                    self._prompt("marker", "note")
                 else:
                     self.say("A note is for what happens now.")
             case "copy" | "copy_json" | "export":
@@ -355,11 +407,11 @@ class WsmonApp(App[int], inherit_bindings=False):
             case "bundle":
                 await self._bundle()
             case "arm":
-                self._arm()
+                await self._arm()
             case "repaint":
                 self._repaint()
             case "help":
-                self.push_screen(HelpScreen(self.keymap, armed=self.may_act, embedded=self.embedded))
+                await self.push_screen(HelpScreen(self.keymap, armed=self.may_act, embedded=self.embedded))
             case "quit":
                 self._leave(0)
             case _:
@@ -367,16 +419,35 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     # Act.
 
-    def _act(self, name: str) -> None:
+    async def _act(self, name: str) -> None:
         # What is shown may be held still; what is done depends on how things are now.
         nodes = tuple(row.id for row in self.page.targets())
         match acts.plan(name, nodes, self._frame):
             case str(sentence):
                 self.say(sentence)
             case acts.Ask(asked=asked, deeds=deeds):
-                self.push_screen(Question(asked, self._frame), partial(self._answered, deeds))
+                await self._ask(Question(asked, self._frame), partial(self._answered, deeds))
             case deeds:
                 self._perform(deeds)
+
+    async def _ask(self, question: Question, then: Callable[[Answer | None], None]) -> None:
+        """Show a question and wait until it is there; keys that were typed ahead are for it."""
+        await self.push_screen(question, then)
+        self._asked_at = time.monotonic()
+
+    async def on_event(self, event: Event) -> None:
+        """Take keys that were typed before a question or a field came up to it.
+
+        Textual hands a key to what has the focus at once, and looks for bindings when it comes back from there. What was
+        typed right behind the key that asks would come back to nobody.
+        """
+        if isinstance(event, Key) and event.is_forwarded and event.time < self._asked_at and self._takes_text:
+            event = Key(event.key, event.character)
+        await super().on_event(event)
+
+    @property
+    def _takes_text(self) -> bool:
+        return isinstance(self.screen, Question) or isinstance(self.focused, Input)
 
     def _answered(self, deeds: Callable[[Answer], tuple[acts.Deed, ...]], answer: Answer | None) -> None:
         if answer is not None and self.may_act:
@@ -386,13 +457,13 @@ class WsmonApp(App[int], inherit_bindings=False):
         for deed in deeds:
             self.live.perform(Action(op=deed.op, node=deed.node, args=deed.args, reason=reason, key=uuid.uuid4().hex))
 
-    def _arm(self) -> None:
+    async def _arm(self) -> None:
         if self.source is not self.live or not isinstance(self.live, LiveSource):
             self.say("A recording cannot be acted on.")
         elif self.armed:
             self._set_armed(on=False)
         else:
-            self.push_screen(Question(acts.arming(self._frame), self._frame), self._armed)
+            await self._ask(Question(acts.arming(self._frame), self._frame), self._armed)
 
     def _armed(self, answer: Answer | None) -> None:
         if answer is not None:
@@ -495,6 +566,10 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     # What is typed.
 
+    def _prompt(self, purpose: str, label: str, text: str = "") -> None:
+        self._main(Prompt).ask(purpose, label, text)
+        self._asked_at = time.monotonic()
+
     def _ask_filter(self, pane: Pane) -> None:
         if pane.filter_text is None:
             pane = self.page.main
@@ -502,7 +577,7 @@ class WsmonApp(App[int], inherit_bindings=False):
             self.say("There is nothing to filter here.")
             return
         self._filtered = pane
-        self._main(Prompt).ask("filter", "/", pane.filter_text)
+        self._prompt("filter", "/", pane.filter_text)
 
     async def on_prompt_typed(self, message: Prompt.Typed) -> None:
         """Take what was typed."""
@@ -578,8 +653,3 @@ class WsmonApp(App[int], inherit_bindings=False):
             self.say(f"Wrote {path.name}; `wsmon replay {path.name}` shows it.")
         except WsmonError as error:
             self.say(error.message, bad=True)
-
-
-def needs_ascii(environ: Mapping[str, str], encoding: str) -> bool:
-    """Return whether the terminal cannot show more than ASCII."""
-    return environ.get("TERM") == "linux" or "utf" not in encoding.lower()

@@ -1,13 +1,26 @@
-"""The first page: nodes, what else runs, the reconnecting clients, and what happened."""
+"""The first page: nodes, what else runs, the reconnecting clients, what happened, and the selected node in full.
 
+Where the node in full stands depends on the room: beside everything on a broad screen, beside the lower part on a
+wide and high one, and on all others in place of the lower part, for as long as it is open.
+"""
+
+from collections.abc import Iterator
 from dataclasses import replace
+from enum import StrEnum
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.dom import DOMNode
+from textual.events import Key, Resize
+from textual.widget import Widget
 
+from wsmon.commands import USUAL_KEYS, Keymap
 from wsmon.ui.pages.page import Page
-from wsmon.ui.render import nodes
+from wsmon.ui.render import beliefs, nodes
+from wsmon.ui.render.footer import key_name
+from wsmon.ui.render.lines import Line
+from wsmon.ui.widgets.detail import DetailPane
 from wsmon.ui.widgets.events import EventList
 from wsmon.ui.widgets.ledger import LedgerLine
 from wsmon.ui.widgets.pane import Pane
@@ -15,13 +28,100 @@ from wsmon.ui.widgets.services import ServiceStrip
 from wsmon.ui.widgets.status import WhyLine
 from wsmon.ui.widgets.table import LiveTable
 from wsmon.ui.widgets.timeline import TimelinePane
+from wsmon.ui.widgets.truth import TruthPane
+from wsmon.views.beliefs_frame import Beliefs
 from wsmon.views.frame import Frame, Health, Looking, NodeRow, PageName
+from wsmon.views.truth_frame import TruthLanes
+
+WIDE: Final = 120
+BROAD: Final = 160
+HIGH: Final = 26
+"""Lines of the page; a screen of 30 has as many when status, tabs and keys are taken away."""
+VERY_HIGH: Final = 44
+"""Lines from which on there is room for who believes what."""
+BELIEFS_MOST: Final = 12
+TRUTHS_MOST: Final = 3
+
+
+class Place(StrEnum):
+    """Where the node in full stands."""
+
+    BESIDE_ALL = "beside-all"
+    BESIDE_LOWER = "beside-lower"
+    INSTEAD = "instead"
+
+
+def place(width: int, height: int) -> Place:
+    """Return where the node in full stands on a page of this size."""
+    if width >= BROAD and height >= HIGH:
+        return Place.BESIDE_ALL
+    return Place.BESIDE_LOWER if width >= WIDE and height >= HIGH else Place.INSTEAD
+
+
+class BeliefsPane(Pane, can_focus=True):
+    """Who sees whom."""
+
+    def __init__(self) -> None:
+        super().__init__(id="nodes-beliefs")
+        self._beliefs: Beliefs | None = None
+        self._top = 0
+
+    def show(self, shown: Beliefs | None) -> None:
+        """Show other beliefs."""
+        self._beliefs = shown
+        self.redraw()
+
+    def move(self, rows: int) -> None:
+        """Scroll."""
+        self._top += rows
+        self.redraw()
+
+    def picture(self, width: int, height: int) -> tuple[Line, ...]:
+        """Return the matrix."""
+        if self._beliefs is None:
+            return ()
+        self._top = max(0, min(self._top, len(self._beliefs.observers) - (height - 2)))
+        return beliefs.matrix(self._beliefs, width, height, top=self._top, focused=self.has_focus)
 
 
 class NodesPage(Page):
     """Shows it all in one look."""
 
     NAME: ClassVar = PageName.NODES
+    DEFAULT_CSS: ClassVar[str] = """
+    #nodes-left { width: 1fr; height: 100%; }
+    #nodes-side { width: 64; height: 100%; margin-left: 1; display: none; }
+    #nodes { height: auto; max-height: 40%; }
+    #why, #services, #ledger { height: 1; }
+    #lower { height: 1fr; layout: horizontal; }
+    #lower-left { width: 11fr; height: 100%; layout: vertical; }
+    #nodes-detail { width: 9fr; height: 100%; display: none; }
+    #timeline { height: 3fr; min-height: 2; }
+    #events { height: 2fr; min-height: 2; }
+    #nodes-truth { height: 4; display: none; }
+    #nodes-beliefs { height: auto; display: none; }
+
+    NodesPage { layout: horizontal; }
+    NodesPage.-split #lower-left { layout: horizontal; }
+    NodesPage.-split #timeline { width: 11fr; height: 100%; }
+    NodesPage.-split #events { width: 9fr; height: 100%; margin-left: 1; }
+    NodesPage.-beside-all #nodes-side { display: block; }
+    NodesPage.-beside-lower #nodes-detail { display: block; margin-left: 1; }
+    NodesPage.-open #nodes-detail { display: block; width: 1fr; }
+    NodesPage.-open #lower-left { display: none; }
+
+    NodesPage.-high #nodes, NodesPage.-high #services { margin-top: 1; }
+    NodesPage.-high #ledger { margin-bottom: 1; }
+
+    NodesPage.-zoomed .-aside { display: none !important; }
+    NodesPage.-zoomed .-zoom {
+        display: block !important;
+        width: 1fr !important;
+        height: 1fr !important;
+        max-height: 100% !important;
+        margin: 0 !important;
+    }
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,23 +129,34 @@ class NodesPage(Page):
             id="nodes",
             columns=nodes.COLUMNS,
             key=lambda row: row.id,
-            empty="No node is known yet.",
+            empty="No node is known yet; one appears here as soon as it registers.",
             sets=nodes.SETS,
             stale=lambda row: row.silent_s is not None,
             attention=nodes.in_trouble,
         )
         self._window: tuple[float, float] | None = None
-        self._zoomed = False
+        self._place = Place.INSTEAD
+        self._open = False
+        self._zoomed: Pane | None = None
+        self._believers = self._truths = 0
+        self._new = True
+        """Whether nobody has pressed a key so far."""
 
     def compose(self) -> ComposeResult:
         """Build it."""
-        yield self.table
-        yield WhyLine()
-        yield ServiceStrip()
-        yield LedgerLine()
-        with Container(id="lower"):
-            yield TimelinePane()
-            yield EventList()
+        with Container(id="nodes-left"):
+            yield self.table
+            yield WhyLine()
+            yield ServiceStrip()
+            yield LedgerLine()
+            with Container(id="lower"):
+                with Container(id="lower-left"):
+                    yield TimelinePane()
+                    yield EventList()
+                yield DetailPane(id="nodes-detail")
+            yield TruthPane(id="nodes-truth")
+            yield BeliefsPane()
+        yield DetailPane(id="nodes-side")
 
     @property
     def main(self) -> Pane:
@@ -60,8 +171,15 @@ class NodesPage(Page):
         self.query_one(ServiceStrip).show(frame.services)
         self.query_one(LedgerLine).show(frame.header.audit)
         steps = frame.start if frame.header.health is Health.STARTING else None
-        self.query_one(TimelinePane).show(frame.timeline, steps=steps, clients=frame.header.clients_connected)
+        lanes = self.query_one(TimelinePane)
+        lanes.replays = frame.playback is not None
+        hint = self._hint() if self._new and frame.playback is None else ""
+        lanes.show(frame.timeline, steps=steps, clients=frame.header.clients_connected, hint=hint)
         self.query_one(EventList).show(frame.events, lost=frame.events_lost, offset_s=offset_s)
+        for pane in self.query(DetailPane):
+            pane.show(frame.detail)
+        self._show_truth(frame.truth)
+        self._show_beliefs(frame.beliefs)
 
     def looking(self, looking: Looking) -> Looking:
         """Look at the selected node."""
@@ -78,13 +196,134 @@ class NodesPage(Page):
         """Return the marked nodes, or the selected one."""
         return self.table.marked
 
+    def command(self, id: str) -> bool:  # noqa: A002
+        """Zoom, and close what is open, the innermost first."""
+        match id:
+            case "zoom":
+                self._zoom(None if self._zoomed is not None else self._focused)
+            case "back" if self._zoomed is not None:
+                self._zoom(None)
+            case "back" if self._open:
+                self._open = False
+                self._lay_out()
+                self.table.focus()
+            case "back" if isinstance(self._focused, DetailPane):
+                self.table.focus()
+            case _:
+                return False
+        return True
+
     def on_live_table_selected(self, _: LiveTable.Selected) -> None:
         """Explain another node."""
         self._show_why()
         self.post_message(self.LooksElsewhere())
 
+    def on_live_table_opened(self, _: LiveTable.Opened) -> None:
+        """Show the node in full, or go to where it stands."""
+        self._zoom(None)
+        self._open = self._place is Place.INSTEAD
+        self._lay_out()
+        self._detail.focus()
+
+    def on_timeline_pane_opened(self, message: TimelinePane.Opened) -> None:
+        """Show the client's story."""
+        message.stop()
+        self.post_message(self.GoToPage(PageName.SESSIONS, client=message.client))
+
+    def on_event_list_opened(self, message: EventList.Opened) -> None:
+        """Go to whom the event is about."""
+        message.stop()
+        row = message.row
+        if row is not None and row.client is not None:
+            self.post_message(self.GoToPage(PageName.SESSIONS, client=row.client))
+        elif row is not None and row.node is not None and self.table.select(row.node):
+            self.table.focus()
+
+    def on_key(self, _: Key) -> None:
+        """Who presses keys needs no hint any more."""
+        self._new = False
+
+    def on_resize(self, event: Resize) -> None:
+        """Put the parts where there is room for them."""
+        self._place = place(event.size.width, event.size.height)
+        if self._place is not Place.INSTEAD:
+            self._open = False
+        self._lay_out()
+
+    # How.
+
+    @property
+    def _detail(self) -> DetailPane:
+        return self.query_one("#nodes-side" if self._place is Place.BESIDE_ALL else "#nodes-detail", DetailPane)
+
+    @property
+    def _focused(self) -> Pane:
+        focused = self.screen.focused
+        return focused if isinstance(focused, Pane) and self in focused.ancestors else self.table
+
+    def _lay_out(self) -> None:
+        width, height = self.size
+        for one in Place:
+            self.set_class(one is self._place, f"-{one}")
+        self.set_class(self._open, "-open")
+        # Lanes and events side by side, unless a third part stands there.
+        self.set_class(self._place is not Place.BESIDE_LOWER and self._left_width(width) >= WIDE, "-split")
+        self.set_class(height >= HIGH, "-high")
+
+    def _left_width(self, width: int) -> int:
+        return width - 65 if self._place is Place.BESIDE_ALL else width
+
+    def _zoom(self, pane: Pane | None) -> None:
+        """Show this pane alone; None: all of them."""
+        self._zoomed = pane
+        self.set_class(pane is not None, "-zoomed")
+        kept: set[DOMNode] = set() if pane is None else {pane, *pane.ancestors}
+        for part in self._parts():
+            part.set_class(pane is not None and part not in kept, "-aside")
+            part.set_class(part is pane, "-zoom")
+
+    def _parts(self) -> Iterator[Widget]:
+        yield from self.query(Pane)
+        yield from self.query(Container)
+
+    def _hint(self) -> str:
+        keymap = getattr(self.app, "keymap", USUAL_KEYS)
+        return hint(keymap, armed=bool(getattr(self.app, "may_act", False)))
+
     def _show_why(self) -> None:
         self.query_one(WhyLine).show(self.table.selected, self._window)
+
+    def _show_truth(self, shown: TruthLanes | None) -> None:
+        """Show what was done to nodes while there is room for it and something to tell."""
+        pane = self.query_one(TruthPane)
+        lanes = 0 if shown is None else len(shown.lanes)
+        fits = lanes > 0 and self.size.height >= VERY_HIGH and self._place is Place.BESIDE_ALL
+        if fits and self._truths != lanes:
+            self._truths = lanes
+            pane.styles.height = 2 + 2 * min(lanes, TRUTHS_MOST)
+        if pane.display is not fits and self._zoomed is None:
+            pane.display = fits
+        pane.show(shown)
+
+    def _show_beliefs(self, shown: Beliefs | None) -> None:
+        pane = self.query_one(BeliefsPane)
+        rows = 0 if shown is None else len(shown.observers)
+        fits = rows > 0 and self.size.height >= VERY_HIGH and self._place is Place.BESIDE_ALL
+        if fits and self._believers != rows:
+            self._believers = rows
+            pane.styles.height = min(rows + 2, BELIEFS_MOST)
+        if pane.display is not fits and self._zoomed is None:
+            pane.display = fits
+        pane.show(shown)
+
+
+def hint(keymap: Keymap, *, armed: bool) -> str:
+    """Return what somebody needs to know who sees this for the first time, in the keys that hold here."""
+    deeds = (("drain", "drains it"), ("kill", "kills it")) if armed else (("open", "tells more of it"),)
+    named = [(keymap.get(name, ()), does) for name, does in (*deeds, ("help", "all keys"))]
+    choose = [keys[0] for name in ("up", "down") if (keys := keymap.get(name, ()))]
+    parts = [f"{''.join(key_name(key) for key in choose)} choose a node"] if len(choose) == 2 else []
+    return ", ".join([*parts, *(f"{key_name(keys[0])} {does}" for keys, does in named if keys)])
 
 
 PAGE: Final = NodesPage

@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from wsmon.ui.render import values
+from wsmon.ui.render.caption import broken
 from wsmon.ui.render.lines import (
+    ACCENT,
+    BAD,
     EMPTY,
     FAINT,
+    GOOD,
     MUTED,
+    STRONG,
     TEXT,
     WARNING,
+    Ground,
     Ink,
     Line,
     Run,
@@ -20,9 +26,12 @@ from wsmon.ui.render.lines import (
     clip,
     fit,
     fitted,
+    joined,
+    length_of,
+    on,
     title,
 )
-from wsmon.views.frame import EventRow, Severity
+from wsmon.views.frame import EventRow, LedgerRow, Severity
 
 _TONES: Final = {
     Severity.QUIET: Tone.MUTED,
@@ -31,6 +40,7 @@ _TONES: Final = {
     Severity.WARNING: Tone.WARNING,
     Severity.BAD: Tone.BAD,
 }
+NOTHING: Final = "Nothing has happened yet."
 FOLD_S: Final = 2.0
 """Clients and feeds that fare alike within as much time share a line."""
 # The word that matters is the one after an arrow, else one of these, else the first that is not the subject.
@@ -41,6 +51,33 @@ _ESSENTIAL: Final = (
     ),
 )
 _WIDE: Final = 76
+_RANKS: Final = {
+    Severity.QUIET: 0,
+    Severity.INFO: 1,
+    Severity.GOOD: 1,
+    Severity.WARNING: 2,
+    Severity.BAD: 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How much is shown."""
+
+    rank: int
+    name: str
+    folded: bool = True
+    """Whether storms of clients are told in a few lines."""
+
+
+LEVELS: Final = (
+    Level(0, "every single one", folded=False),
+    Level(1, "all but the quiet"),
+    Level(2, "warnings and worse"),
+    Level(3, "the worst only"),
+)
+USUAL: Final = 1
+"""The level to begin with."""
 
 
 def fold(rows: Sequence[EventRow]) -> tuple[EventRow, ...]:
@@ -89,6 +126,41 @@ def _is_news(row: EventRow, ailing: dict[str, float | None]) -> bool:
     return True
 
 
+def matches(row: EventRow, wanted: str) -> bool:
+    """Return whether the event is one that is wanted.
+
+    All words must be there, in any case; one after `!` must not. `node:`, `kind:` and `sev:` before a word say where.
+    """
+    return all(_has(row, word.removeprefix("!")) is not word.startswith("!") for word in wanted.casefold().split())
+
+
+def _has(row: EventRow, word: str) -> bool:
+    where, colon, rest = word.partition(":")
+    if colon and rest:
+        match where:
+            case "node":
+                return rest in {(row.node or "").casefold(), row.source.casefold()}
+            case "client":
+                return rest == (row.client or "").casefold()
+            case "kind":
+                return row.kind.casefold().startswith(rest)
+            case "sev":
+                return row.severity.startswith(rest)
+            case _:
+                pass
+    return word in f"{row.text} {row.source} {row.node or ''} {row.client or ''} {row.kind}".casefold()
+
+
+def chosen(rows: Sequence[EventRow], level: Level, wanted: str) -> tuple[EventRow, ...]:
+    """Return what is shown at this level of what is wanted. A filter looks at single events, not at folded ones."""
+    if wanted.strip():
+        # Who asks for actions or for what was quiet by name gets them.
+        rank = 0 if level is LEVELS[USUAL] else level.rank
+        return tuple(row for row in rows if _RANKS[row.severity] >= rank and matches(row, wanted))
+    told = fold(rows) if level.folded else tuple(rows)
+    return tuple(row for row in told if _RANKS[row.severity] >= level.rank) if level.rank > 1 else told
+
+
 @lru_cache(1024)
 def line(row: EventRow, width: int, offset_s: float) -> Line:
     """Return one event; only the word that matters carries its severity's colour."""
@@ -107,21 +179,100 @@ def line(row: EventRow, width: int, offset_s: float) -> Line:
 
 
 def pane(
-    rows: Sequence[EventRow], width: int, height: int, *, above: int, lost: int, focused: bool, offset_s: float
+    rows: Sequence[EventRow],
+    width: int,
+    height: int,
+    *,
+    above: int,
+    lost: int,
+    focused: bool,
+    offset_s: float,
+    selected: tuple[str, int, int] | None = None,
+    note: str = "",
+    empty: str = NOTHING,
 ) -> tuple[Line, ...]:
-    """Return the head and the newest rows; `above` is how many of the newest are scrolled out of sight."""
+    """Return the head and the newest rows; `above` is how many of the newest are scrolled out of sight.
+
+    `selected` is the key of the selected row; `note` says what filter and level leave out; `empty` what is said
+    where there is no row.
+    """
     if height <= 0:
         return ()
     room = height - 1
     end = max(0, len(rows) - above)
     shown = rows[max(0, end - room) : end]
-    facts = (Run(f"{values.exact(above)} newer ↓", MUTED),) if above else EMPTY
+    newer: Line = (Run(f"{values.exact(above)} newer ↓", MUTED),) if above else EMPTY
     right = (Run(f"{values.exact(lost)} never came", WARNING),) if lost else EMPTY
+    spare = width - len("─ events  ") - 1 - (length_of(right) + 3 if right else 0)
+    facts = joined([part for part in (((Run(note, WARNING),) if note else EMPTY), newer) if part], spare)
     lines = [title("events", facts, width, focused=focused, right=right)]
     if not rows:
-        lines.append(fitted((Run("  Nothing has happened yet.", MUTED),), width))
-    lines += [line(row, width, offset_s) for row in shown]
+        lines.append(fitted((Run(f"  {empty}", MUTED),), width))
+    lines += [
+        _chosen(line(row, width, offset_s)) if row.key == selected else line(row, width, offset_s) for row in shown
+    ]
     return tuple(lines[:height])
+
+
+def _chosen(told: Line) -> Line:
+    first = told[0]
+    return on((Run("▌", ACCENT), Run(first.text[1:], first.ink), *told[1:]), Ground.SELECTED)
+
+
+def opened(row: EventRow, width: int, height: int, offset_s: float) -> tuple[Line, ...]:
+    """Return everything that is known of one event."""
+    if height <= 0:
+        return ()
+    goal = row.client or row.node
+    right: Line = (Run("enter ", ACCENT), Run(f"shows {clip(goal, 16)}", MUTED)) if goal else EMPTY
+    head = title(row.kind, (Run(values.clock(row.at, offset_s, digits=3), MUTED),), width, focused=True, right=right)
+    source, boot, seq = row.key
+    about = [("node", row.node), ("client", row.client), ("kind", row.kind)]
+    facts: list[Line] = [(Run(f"{label} ", MUTED), Run(clip(value, 32), TEXT)) for label, value in about if value]
+    strong = Ink(_TONES[row.severity], bold=row.severity in {Severity.WARNING, Severity.BAD})
+    facts.append((Run("severity ", MUTED), Run(str(row.severity), strong)))
+    others = ((key, value) for key, value in row.fields if key not in {"node", "client"})
+    facts += [(Run(f"{key} ", MUTED), Run(clip(value, 32), TEXT)) for key, value in others]
+    told: Line = (
+        Run("told by ", MUTED),
+        Run(clip(row.source or source, 32), TEXT),
+        Run(f" as number {seq} of its life {boot}", MUTED),
+    )
+    words = [fitted((Run(f"  {text}", STRONG),), width) for text in broken(row.text, width - 3)[: max(1, height - 3)]]
+    rest = (joined(facts, width - 3), told)
+    return (head, *words, *(fitted((Run("  ", TEXT), *one), width) for one in rest))[:height]
+
+
+def deeds(rows: Sequence[LedgerRow], width: int, height: int, offset_s: float) -> tuple[Line, ...]:
+    """Return head and the newest actions of operators, newest last."""
+    if height <= 0:
+        return ()
+    refused = sum(not row.ok for row in rows)
+    parts: list[Line] = [(Run(values.exact(len(rows)), TEXT),)] if rows else []
+    if refused:
+        parts.append((Run(f"{refused} refused", WARNING),))
+    lines = [title("actions", joined(parts, width - 14), width)]
+    if not rows:
+        lines.append(fitted((Run("  Nobody has done anything.", MUTED),), width))
+    lines += [deed(row, width, offset_s) for row in rows[-(height - 1) :]] if height > 1 else []
+    return tuple(lines[:height])
+
+
+@lru_cache(512)
+def deed(row: LedgerRow, width: int, offset_s: float) -> Line:
+    """Return one action: when, whether it was done, what, by whom, why."""
+    wide = width >= _WIDE
+    mark = Run("✓ ", GOOD) if row.ok else Run("✗ ", BAD)
+    return fitted(
+        (
+            Run(" " + values.clock(row.at, offset_s) + "  ", FAINT),
+            mark,
+            Run(fit(row.text, 20 if wide else 14) + " ", TEXT if row.ok else Ink(Tone.BAD, bold=True)),
+            Run(fit(row.who, 18 if wide else 10) + " ", MUTED),
+            Run(row.reason if row.ok else clip(f"refused {row.reason}".rstrip(), width), TEXT),
+        ),
+        width,
+    )
 
 
 def _essential(text: str) -> tuple[int, int]:

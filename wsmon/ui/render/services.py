@@ -20,8 +20,27 @@ def strip(services: Sequence[ServiceRow], width: int) -> Line:
             runs += [*_service(service, detail), _GAP]
         line = tuple(runs[:-1])
         if length_of(line) <= width:
+            return fitted(line, width)
+    return fitted(_shortened(services, width), width)
+
+
+def _shortened(services: Sequence[ServiceRow], width: int) -> Line:
+    """Return as many services as fit, and how many good ones do not; those that are wrong come before them."""
+    shown = [service for service in services if not service.good]
+    good = [service for service in services if service.good]
+    line: Line = ()
+    for taken in range(len(good), -1, -1):
+        kept = [service for service in services if service in shown or service in good[:taken]]
+        more = len(good) - taken
+        runs: list[Run] = [Run("  ", TEXT)]
+        for service in kept:
+            runs += [*_service(service, 0), _GAP]
+        if more:
+            runs += [Run("● ", GOOD), Run(f"{more} more", MUTED), _GAP]
+        line = tuple(runs[:-1])
+        if length_of(line) <= width:
             break
-    return fitted(line, width)
+    return line
 
 
 def _service(service: ServiceRow, detail: int) -> Line:

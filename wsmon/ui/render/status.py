@@ -65,7 +65,10 @@ def status(
     else:
         mode = _mode(paused=paused, armed=armed, ended=ended, roomy=width >= 100)
         if recording:
-            mode = (Run("REC", Ink(Tone.BAD, bold=True)), GAP, *mode)
+            # What went wrong with it is said where there is room; that it goes on, always.
+            ill = recording != "rec"
+            words = clip(recording, 30) if ill and width >= 100 else "REC!" if ill else "REC"
+            mode = (Run(words, Ink(Tone.BAD, bold=True)), GAP, *mode)
     right = (*mode, Run(f"  {values.clock(header.at, offset_s)} ", MUTED))
     room = width - length_of(left) - length_of(right) - 1
     lost = _lost(header)

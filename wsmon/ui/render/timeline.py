@@ -26,6 +26,7 @@ from wsmon.ui.render.lines import (
     MUTED,
     TEXT,
     WARNING,
+    Ground,
     Ink,
     Line,
     Run,
@@ -35,6 +36,7 @@ from wsmon.ui.render.lines import (
     joined,
     known,
     length_of,
+    on,
     spread,
     title,
 )
@@ -44,6 +46,8 @@ AHEAD_S: Final = 5.0
 PAST_LEAST_S: Final = 6.0
 """The finest cells that show as much of the past are taken, and all of every absence that lasts."""
 PAST_MOST_S: Final = 60.0
+PASTS_S: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+"""How much of the past can be asked for."""
 LABEL: Final = 7
 SUMMARY: Final = 32
 SHORT: Final = 18
@@ -51,7 +55,7 @@ SHORT: Final = 18
 LONG_CELLS: Final = 60
 SHORT_CELLS: Final = 36
 """So many cells for the lane itself come before the whole summary, and before the first half of it."""
-STEPS_S: Final = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0)
+STEPS_S: Final = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 UNKNOWN: Final = "Nothing is known of clients yet."
 QUIET: Final = "All clients are connected; lost connections appear here."
@@ -87,9 +91,12 @@ class Axis:
         return floor(at / self.step_s + 1e-6) - self.start
 
 
-def axis(now_at: float, cells: int, *, past_s: float = 0.0) -> Axis:
-    """Return an axis of `cells` cells that shows at least `past_s` of the past and up to 5 s of what is planned."""
-    past_s = min(max(past_s, PAST_LEAST_S), PAST_MOST_S)
+def axis(now_at: float, cells: int, *, past_s: float = 0.0, asked: bool = False) -> Axis:
+    """Return an axis of `cells` cells that shows at least `past_s` of the past and up to 5 s of what is planned.
+
+    Unless somebody asked for just this much, it is kept within what is usually of use.
+    """
+    past_s = past_s if asked else min(max(past_s, PAST_LEAST_S), PAST_MOST_S)
     step = next((step for step in STEPS_S if _present(cells, step) * step >= past_s), STEPS_S[-1])
     now = _present(cells, step)
     return Axis(floor(now_at / step + 1e-6) - now, step, cells, now)
@@ -129,32 +136,39 @@ def cells_of(segments: tuple[Segment, ...], across: Axis) -> Line:
     return tuple(Run("".join(glyph for glyph, _ in run), ink) for ink, run in groupby(cells, key=lambda cell: cell[1]))
 
 
-def lane(row: Lane, across: Axis, width: int) -> Line:
+def lane(row: Lane, across: Axis, width: int, *, selected: bool = False) -> Line:
     """Return one client's line: its name, its lane, and in words what it does if there is room."""
-    runs = [Run(" " + fit(row.client, LABEL - 1) + " ", TEXT if row.away else MUTED), *cells_of(row.segments, across)]
+    runs = [
+        Run("▌" if selected else " ", ACCENT),
+        Run(fit(row.client, LABEL - 1) + " ", TEXT if row.away else MUTED),
+        *cells_of(row.segments, across),
+    ]
     left = width - length_of(tuple(runs))
     if left > 4:
         summary = row.summary if cell_len(row.summary) < left else row.summary.split(",")[0]
         runs.append(Run(" " + fit(summary, left - 1), TEXT if row.away else MUTED))
-    return fitted(runs, width)
+    return on(fitted(runs, width), Ground.SELECTED) if selected else fitted(runs, width)
 
 
 def ruler(across: Axis, width: int) -> Line:
     """Return the time axis: seconds from now."""
     text = [" "] * across.cells
     per_s = 1 / across.step_s
+    room = min(across.cells, width - LABEL - 1)
     step = 2 if across.step_s < 0.5 else 5 if across.step_s < 2 else 20
-    for second in sorted(range(-100, 101, step), key=abs):
+    for second in sorted(range(-200, 201, step), key=abs):
         cell = across.now + round(second * per_s)
         word = "now" if second == 0 else f"{second:+d} s".replace("-", MINUS)
         if not 0 <= cell < across.cells:
             continue
         start = max(0, min(cell - len(word) // 2, across.cells - len(word)))
+        if start + len(word) > room:
+            continue
         # Words keep a blank between them; the present comes first.
         if "".join(text[max(0, start - 1) : start + len(word) + 1]).strip():
             continue
         text[start : start + len(word)] = word
-    before, now, after = "".join(text).partition("now")
+    before, now, after = "".join(text[: max(0, room)]).partition("now")
     return fitted(
         (Run(" " * (LABEL + 1), FAINT), Run(before, FAINT), Run(now, MUTED), Run(after.rstrip(), FAINT)), width
     )
@@ -201,25 +215,52 @@ def ways(resumes: Resumes) -> tuple[Line, ...]:
 
 
 def pane(
-    timeline: Timeline, width: int, height: int, *, top: int, focused: bool, quiet: str = QUIET
+    timeline: Timeline,
+    width: int,
+    height: int,
+    *,
+    top: int,
+    focused: bool,
+    quiet: str = QUIET,
+    selected: str | None = None,
+    past_s: float | None = None,
+    note: str = "",
+    hint: str = "",
 ) -> tuple[Line, ...]:
-    """Return head, lanes from `top` on, and ruler: `height` lines at most."""
+    """Return head, lanes from `top` on, and ruler: `height` lines at most.
+
+    `quiet` is said where there is no lane, and under it the `hint`; `selected` is the client of the selected lane;
+    `past_s` how much of the past was asked for; `note` what the head tells of filter and order.
+    """
     if height <= 0:
         return ()
+    noted: Line = (Run(note, WARNING),) if note else EMPTY
     if not timeline.lanes:
-        note = fitted((Run(f"  {quiet}", MUTED),), width)
         told = joined(ways(timeline.resumes), width - len("─ reconnects  ") - 1)
-        return (title("reconnects", told, width, focused=focused), note)[:height]
+        lines = [title("reconnects", noted or told, width, focused=focused), fitted((Run(f"  {quiet}", MUTED),), width)]
+        if hint:
+            lines.append(fitted((Run(f"  {hint}", FAINT),), width))
+        return tuple(lines[:height])
     room = max(0, height - 2)
     shown = timeline.lanes[top : top + room]
     unseen = len(timeline.lanes) - top - len(shown) + timeline.hidden
     storm = spark(timeline.planned).rstrip()
     right: Line = (Run("planned ", MUTED), Run(storm, ACCENT)) if storm else EMPTY
-    told = facts(timeline, width - len("─ reconnects  ") - (length_of(right) + 4 if storm else 1))
+    spare = width - len("─ reconnects  ") - (length_of(right) + 4 if storm else 1)
+    if note:
+        rest = facts(timeline, max(0, spare - length_of(noted) - 3))
+        told = joined([part for part in (noted, rest) if part], spare)
+    else:
+        told = facts(timeline, spare)
     longest_s = max((timeline.now_at - row.lost_at for row in shown if row.away and known(row.lost_at)), default=0.0)
-    across = axis(timeline.now_at, lane_cells(width), past_s=longest_s + 1.0)
+    across = axis(
+        timeline.now_at,
+        lane_cells(width),
+        past_s=longest_s + 1.0 if past_s is None else past_s,
+        asked=past_s is not None,
+    )
     lines = [title("reconnects", told, width, focused=focused, right=right)]
-    lines += [lane(row, across, width) for row in shown]
+    lines += [lane(row, across, width, selected=row.client == selected) for row in shown]
     below: Line = (Run(f"{unseen} more ↓ ", MUTED),) if unseen else EMPTY
     lines.append(spread(ruler(across, width - length_of(below)), below, width))
     return tuple(lines[:height])

@@ -1,7 +1,8 @@
 """The question before a dangerous action.
 
-Cancel has the focus, so that a hurried enter does nothing. `y` agrees, `n` and escape refuse; where the node's name has to
-be typed, only that and the button agree. The numbers follow the newest frame, also while the view is paused.
+A hurried enter does nothing: Cancel has the focus, or the empty field for the name where one has to be typed. That field
+has it from the very beginning: keys that are typed ahead go to whoever has the focus at that moment. `y` agrees, `n` and
+escape refuse; where the name has to be typed, only that and the button agree. The numbers follow the newest frame, also while the view is paused.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from wsmon.ui.render.lines import (
     Line,
     Run,
     Tone,
+    clip,
     fit,
     fitted,
     length_of,
@@ -165,7 +167,7 @@ class Question(ModalScreen[Answer | None]):
         with Vertical(id="dialog"):
             yield Facts(self._asked, self._frame)
             with Horizontal(classes="field", id="name_row"):
-                yield Caption("Type its name", MUTED)
+                yield Caption(f"Type {clip(self._asked.node, 9)}", MUTED)
                 yield Input(id="name", compact=True, max_length=64, select_on_focus=False)
             with Horizontal(classes="field"):
                 yield Caption("Reason", MUTED)
@@ -178,6 +180,8 @@ class Question(ModalScreen[Answer | None]):
     def on_mount(self) -> None:
         """Show what is needed."""
         self._update()
+        if self._needs_name:
+            self.set_focus(self.query_one("#name", Input))
 
     def follow(self, frame: Frame) -> None:
         """Take the numbers from a newer frame."""
@@ -254,7 +258,7 @@ class Question(ModalScreen[Answer | None]):
             return
         if self._needs_name:
             name = self.query_one("#name", Input)
-            name.focus()
+            self.set_focus(name)
             name.insert_text_at_cursor(event.character or "")
             event.stop()
         elif event.character == "y":

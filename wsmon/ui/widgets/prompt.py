@@ -58,7 +58,7 @@ class Prompt(Horizontal):
         self.display = True
         field = self.query_one(Input)
         field.value = text
-        field.focus()
+        self.screen.set_focus(field)  # At once: what is typed right behind is for it, and presses no key.
         words.redraw()
 
     def close(self) -> None:

@@ -257,8 +257,8 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
             del self._marks[key]
         elif len(self._marks) < MARKS_MAX:
             self._marks[key] = None
-        self.cursor += 1
         self._arrange()
+        self._select(self.cursor + 1)
 
     def _find(self, step: int) -> bool:
         """Select the next row that asks for attention."""
