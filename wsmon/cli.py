@@ -13,9 +13,7 @@ import math
 import os
 import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -26,7 +24,8 @@ from wsmon.errors import AlreadyRunningError, StartError, UsageError, WsmonError
 if TYPE_CHECKING:
     from wsmon.config import Settings
     from wsmon.embedded import EmbeddedCluster
-    from wsmon.engine import EngineThread
+    from wsmon.engine import Engine
+    from wsmon.engine_thread import EngineThread
     from wsmon.headless import Console
     from wsmon.model.script import Script
     from wsmon.protocol.descriptor import Descriptor
@@ -93,7 +92,11 @@ def _complain(error: WsmonError, *, as_json: bool) -> None:
 
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
-        return _embedded(_embedded_parser().parse_args(arguments))
+        options = _embedded_parser().parse_args(arguments)
+        if options.version:
+            print(f"wsmon {_version()}")
+            return 0
+        return _embedded(options)
     verb, rest = arguments[0], arguments[1:]
     match verb:
         case "attach":
@@ -158,7 +161,7 @@ def _redis_url(text: str) -> str:
 
 def _embedded_parser() -> _Parser:
     parser = _Parser(prog="wsmon", usage=OVERVIEW, allow_abbrev=False, add_help=True)
-    parser.add_argument("--version", action="version", version=f"wsmon {_version()}")
+    parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument("--nodes", type=_whole(1, 32), default=3, help="nodes to start (3)")
     parser.add_argument("--clients", type=_whole(0, 20_000), default=60, help="synthetic clients (60)")
     parser.add_argument("--rate", type=_rate, default=20.0, help="messages published a second by all clients (20)")
@@ -275,6 +278,8 @@ def _action_args(options: argparse.Namespace) -> dict[str, str | float]:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("wsmon")
     except PackageNotFoundError:
@@ -307,11 +312,10 @@ def _embedded(options: argparse.Namespace) -> int:
     embedded = EmbeddedCluster(options.cluster, arguments, redis=options.redis)
     clock, recorder = _recorded(options, options.cluster, embedded=True)
     try:
-        embedded.launch()
         if _wants_dashboard(options):
             return _dashboard(embedded, options, settings, tour=tour, clock=clock, recorder=recorder)
-        kept = None if options.record is None else recorder
-        return _follow(_console(embedded.locate, embedded.cluster, embedded, clock=clock, recorder=kept), options)
+        embedded.launch()
+        return _follow(_console(embedded.locate, embedded.cluster, embedded, clock=clock, recorder=recorder), options)
     finally:
         embedded.stop()
 
@@ -385,16 +389,13 @@ def _dashboard(
     *,
     tour: "Script | None",
     clock: "Clock",
-    recorder: "Recorder",
+    recorder: "Recorder | None",
 ) -> int:
     from wsmon.ui import run_ui
 
-    thread = _engine_thread(
-        embedded.locate, options.cluster, clock, recorder, armed=True, ended=embedded.ended, tour=tour
-    )
-    thread.start()
+    thread = _engine_thread(embedded.locate, options.cluster, clock, recorder, armed=True, embedded=embedded, tour=tour)
     try:
-        status = run_ui(thread, settings, armed=True, embedded=True, for_s=options.for_s)
+        status = run_ui(thread, settings, armed=True, embedded=True, for_s=options.for_s, ready=thread.start)
         if thread.frame.ended:
             raise StartError(thread.frame.ended)
         return status
@@ -410,14 +411,12 @@ def _attach(options: argparse.Namespace) -> int:
     descriptor = asyncio.run(locate(target))
     clock, recorder = _recorded(options, descriptor.cluster, embedded=False)
     if not _wants_dashboard(options):
-        kept = None if options.record is None else recorder
-        return _follow(_console(_always(descriptor), descriptor.cluster, clock=clock, recorder=kept), options)
+        return _follow(_console(_always(descriptor), descriptor.cluster, clock=clock, recorder=recorder), options)
     from wsmon.ui import run_ui
 
     thread = _engine_thread(_always(descriptor), descriptor.cluster, clock, recorder, armed=armed)
-    thread.start()
     try:
-        return run_ui(thread, settings, armed=armed, embedded=False, for_s=options.for_s)
+        return run_ui(thread, settings, armed=armed, embedded=False, for_s=options.for_s, ready=thread.start)
     finally:
         thread.stop()
 
@@ -426,17 +425,14 @@ def _engine_thread(
     locate: "Callable[[], Awaitable[Descriptor]]",
     cluster: str,
     clock: "Clock",
-    recorder: "Recorder",
+    recorder: "Recorder | None",
     *,
     armed: bool,
-    ended: "Callable[[], Awaitable[str]] | None" = None,
+    embedded: "EmbeddedCluster | None" = None,
     tour: "Script | None" = None,
 ) -> "EngineThread":
-    from wsmon.engine import Engine, EngineThread
-    from wsmon.model.cluster import ClusterModel
-    from wsmon.operators.admin import AdminOperator, this_actor
-    from wsmon.rolling import RollingOperator
-    from wsmon.sources.merge import LiveCluster
+    """Return the engine of a dashboard; it starts the embedded cluster, if there is one, and keeps the last minutes."""
+    from wsmon.engine_thread import EngineThread
 
     companion = None
     incidents = None
@@ -447,16 +443,26 @@ def _engine_thread(
         incidents = Incidents()
         companion = scenario.companion(tour, incidents, clock)
 
-    def make() -> Engine:
-        live = LiveCluster(locate, clock, ended=ended)
+    def make() -> "Engine":
+        # In the engine's own thread, after the first screen: nothing of this is needed to draw.
+        if embedded is not None:
+            embedded.launch()
+        from wsmon.engine import Engine
+        from wsmon.model.cluster import ClusterModel
+        from wsmon.operators.admin import AdminOperator, this_actor
+        from wsmon.rolling import RollingOperator
+        from wsmon.sources.merge import LiveCluster
+
+        live = LiveCluster(locate, clock, ended=None if embedded is None else embedded.ended)
         source = live if incidents is None else scenario.Heard(live, incidents.apply)
         operator = RollingOperator(AdminOperator(live.client, this_actor()), clock)
-        model = ClusterModel(cluster, embedded=ended is not None)
-        engine = Engine(source, operator, model, clock, armed=armed, recorder=recorder)
+        model = ClusterModel(cluster, embedded=embedded is not None)
+        kept = recorder or _recorder(cluster, clock, None, embedded=embedded is not None)
+        engine = Engine(source, operator, model, clock, armed=armed, recorder=kept)
         operator.engine = engine
         return engine
 
-    return EngineThread(make, companion=companion)
+    return EngineThread(make, cluster=cluster, companion=companion)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -468,20 +474,25 @@ def _settings(options: argparse.Namespace) -> "Settings":
     return config.load(flags)
 
 
-def _recorded(options: argparse.Namespace, cluster: str, *, embedded: bool) -> "tuple[Clock, Recorder]":
-    """Return a clock, and what keeps the last minutes by it, and records into the file if one is named.
+def _recorded(options: argparse.Namespace, cluster: str, *, embedded: bool) -> "tuple[Clock, Recorder | None]":
+    """Return a clock, and what records by it into the file that is named, if one is.
 
     Raises:
         WsmonError: the file is there already, or cannot be created.
 
     """
-    from wsmon.recording.recorder import Recorder
-    from wsmon.recording.tape import Tape
     from wsmon.sources.clock import Clock
 
     clock = Clock()
-    path = None if options.record is None else Path(options.record).expanduser()
-    return clock, Recorder(Tape(cluster, embedded=embedded), clock, path=path)
+    return clock, None if options.record is None else _recorder(cluster, clock, options.record, embedded=embedded)
+
+
+def _recorder(cluster: str, clock: "Clock", file: str | None, *, embedded: bool) -> "Recorder":
+    from wsmon.recording.recorder import Recorder
+    from wsmon.recording.tape import Tape
+
+    path = None if file is None else Path(file).expanduser()
+    return Recorder(Tape(cluster, embedded=embedded), clock, path=path)
 
 
 def _with_console(target: str | None, use: "Callable[[Console], Awaitable[int]]") -> int:
@@ -523,6 +534,8 @@ def _events(options: argparse.Namespace) -> int:
 
 
 def _act(verb: Verb, options: argparse.Namespace) -> int:
+    import uuid
+
     node = options.node or ""
     what = f"{verb.name} {node or '--all'}"
     action = Action(
@@ -563,6 +576,8 @@ def _act(verb: Verb, options: argparse.Namespace) -> int:
 
 
 def _restart(options: argparse.Namespace) -> int:
+    import uuid
+
     key = uuid.uuid4().hex
     what = f"restart {options.node or '--all'}"
 

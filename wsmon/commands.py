@@ -172,6 +172,7 @@ COMMANDS: Final = (
     _app("help", "question_mark", "Help", "Show all keys.", footer=True),
     _app("palette", "ctrl+p colon", "Palette", "Search for a command by name.", footer=True),
     _app("repaint", "ctrl+l", "Repaint", "Draw the whole screen again."),
+    _app("suspend", "ctrl+z", "Suspend", "Stop here and give the terminal back to the shell; `fg` comes back."),
     _app("quit", "q ctrl+c", "Quit", "End wsmon; an embedded cluster ends with it.", footer=True),
 )
 

@@ -2,17 +2,15 @@
 
 Theory of operation. Everything happens on one loop: the source calls `_take` for each input, which the model folds in
 at once. A frame is built twice a second, on the clock's beat: gauges change all the time, and faster than that nobody
-reads them. What happened, or what somebody asked for, is drawn at once, at most `FRAMES_PER_S` times a second. `EngineThread` gives that loop a thread of its own, so that a stalled terminal never holds up collection;
-whoever draws pulls the newest frame and never queues.
+reads them. What happened, or what somebody asked for, is drawn at once, at most `FRAMES_PER_S` times a second. Whoever draws pulls the newest frame and never
+queues; `wsmon.engine_thread` gives the loop a thread of its own.
 """
 
 import asyncio
 import contextlib
 import logging
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from wsmon.agent.cancellation import end
 from wsmon.commands import Action, Outcome
@@ -34,7 +32,6 @@ from wsmon.operators.audited import AuditedOperator
 from wsmon.operators.refuse import RefusingOperator
 from wsmon.ports import Operator, Source
 from wsmon.recording.recorder import Recorder
-from wsmon.replaying import PlayerThread
 from wsmon.views.build import build_frame
 from wsmon.views.frame import Frame, Looking
 
@@ -44,7 +41,6 @@ FRAMES_PER_S = 10
 BEAT_S = 0.5
 GAUGES = (PeerState, PeerBeat, ProcessSample, HttpSample, RegistrySeen, RedisSeen)
 """Inputs that can wait for the next beat."""
-STOP_WITHIN_S = 2.0
 
 
 class Engine:
@@ -153,100 +149,3 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> WsmonError:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error if isinstance(error, WsmonError) else WsmonError(f"{type(error).__name__}: {error}")
-
-
-class EngineThread:
-    """An engine in a thread of its own: what a user interface draws from."""
-
-    def __init__(
-        self, make: Callable[[], Engine], *, companion: Callable[[Engine], Awaitable[None]] | None = None
-    ) -> None:
-        """`make` is called inside the thread, with its loop running; `companion` runs beside the engine."""
-        self._make = make
-        self._companion = companion
-        self._engine: Engine | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping = asyncio.Event()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._main, name="wsmon-engine", daemon=True)
-        self._actions: set[asyncio.Task[Outcome]] = set()
-
-    def start(self) -> None:
-        """Start the thread and wait until there is a first frame."""
-        self._thread.start()
-        self._up.wait()
-
-    @property
-    def frame(self) -> Frame:
-        """The newest frame."""
-        assert self._engine is not None, "start first"
-        return self._engine.frame
-
-    def look_at(self, looking: Looking) -> None:
-        """Say from any thread what is looked at."""
-        if self._loop is not None and self._thread.is_alive() and self._engine is not None:
-            self._loop.call_soon_threadsafe(self._engine.look_at, looking)
-
-    def arm(self, *, on: bool) -> None:
-        """Let actions through, or refuse all of them; from any thread."""
-        assert self._engine is not None, "start first"
-        self._engine.armed = on
-
-    def perform(self, action: Action) -> None:
-        """Ask for an action from any thread; the outcome shows up in the frames."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._begin, action)
-
-    def mark(self, text: str) -> None:
-        """Put a note on this moment, from any thread."""
-        if self._loop is not None and self._thread.is_alive() and self._engine is not None:
-            self._loop.call_soon_threadsafe(self._engine.mark, text)
-
-    def ring(self) -> PlayerThread | None:
-        """Return the last minutes to go back to, held at their end; None if nothing is kept."""
-        assert self._engine is not None, "start first"
-        recorder = self._engine.recorder
-        recording = None if recorder is None else recorder.ring()
-        if recording is None:
-            return None
-        return PlayerThread(recording, twin=True, first=self.frame, at=recording.end_at, hold=True)
-
-    def keep(self, path: Path) -> None:
-        """Write the last minutes to a new file.
-
-        Raises:
-            WsmonError: nothing is kept, or it cannot be written.
-
-        """
-        assert self._engine is not None, "start first"
-        if self._engine.recorder is None:
-            raise WsmonError("nothing of the last minutes is kept here")
-        self._engine.recorder.keep(path)
-
-    def stop(self) -> None:
-        """End collection and wait a little for it."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(STOP_WITHIN_S)
-
-    def _begin(self, action: Action) -> None:
-        assert self._engine is not None
-        task = asyncio.get_running_loop().create_task(self._engine.perform(action), name=f"action-{action.op}")
-        self._actions.add(task)
-        task.add_done_callback(self._actions.discard)
-
-    def _main(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        try:
-            self._loop = asyncio.get_running_loop()
-            self._engine = self._make()
-        finally:
-            self._up.set()
-        running = [asyncio.ensure_future(self._engine.run())]
-        if self._companion is not None:
-            running.append(asyncio.ensure_future(self._companion(self._engine)))
-        await self._stopping.wait()
-        for task in reversed(running):
-            await end(task)

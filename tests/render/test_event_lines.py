@@ -1,5 +1,7 @@
 """The list of events as text."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support import frames
@@ -179,6 +181,17 @@ def test_an_event_in_full_says_who_told_it_and_where_enter_leads() -> None:
         "  n2 suspect → removed: 2 connects refused",
         "  node n2 · kind node_state · severity bad",
         "  told by checker as number 7 of its life 1",
+    ]
+
+
+def test_an_event_in_full_shows_all_fields_in_as_many_lines_as_they_need() -> None:
+    fields = (("node", "n2"), ("old", "suspect"), ("new", "removed"), ("epoch", "7"), ("reason", "2 connects refused"))
+    row = replace(frames.event(7, "n2 suspect → removed", Severity.BAD, node="n2"), fields=fields)
+    told = [text_of(line).strip() for line in events.opened(row, 60, 7, 0.0)]
+    assert told[2:] == [
+        "node n2 · kind node_state · severity bad · old suspect",
+        "new removed · epoch 7 · reason 2 connects refused",
+        "told by checker as number 7 of its life 1",
     ]
 
 

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from tests.support import frames
 from tests.support.frames import FakeLive, FakePlayer
 from wsmon.commands import COMMANDS, USUAL_KEYS, Group
@@ -30,11 +28,6 @@ def shown_by(app: WsmonApp) -> str:
 
 def may_act(app: WsmonApp) -> bool:
     return app.may_act
-
-
-@pytest.fixture(autouse=True)
-def _private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
 
 async def test_locked_no_key_sends_anything(tmp_path: Path) -> None:

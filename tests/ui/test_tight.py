@@ -159,13 +159,15 @@ def test_another_size_draws_everything() -> None:
 
 def test_a_part_of_a_screen_of_another_size_asks_for_the_whole() -> None:
     it = canvas()
-    assert it.incomplete
-    it.take(layout(strip("abc"), width=9))
-    assert not it.incomplete
-    it.take(chops([strip("xyz"), strip("def")], [(1, 0, 12)], 12))
-    assert it.incomplete
-    it.take(layout(strip("abc"), strip("def"), width=12))
-    assert not it.incomplete
+    states = [it.incomplete]
+    for update in (
+        layout(strip("abc"), width=9),
+        chops([strip("xyz"), strip("def")], [(1, 0, 12)], 12),
+        layout(strip("abc"), strip("def"), width=12),
+    ):
+        it.take(update)
+        states.append(it.incomplete)
+    assert states == [True, False, True, False]
 
 
 def test_no_color_system_means_no_color() -> None:

@@ -8,7 +8,8 @@ from wsmon.protocol.events import FaultStarted
 from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.states import NodeState
 from wsmon.views.frame import NodeRow
-from wsmon.views.nodes import BREAKERS_MAX, natural, node_row, node_rows
+from wsmon.views.nodes import BREAKERS_MAX, node_row, node_rows
+from wsmon.views.text import natural
 
 
 def row(model: ClusterModel, now: float = T0, name: str = "n1") -> NodeRow:

@@ -16,7 +16,7 @@ from wsmon.protocol.events import (
     ReconnectStarted,
     Resumed,
 )
-from wsmon.protocol.frames import JsonObject
+from wsmon.protocol.frames import Json, JsonObject
 from wsmon.views import sessions as view
 from wsmon.views.frame import Severity
 from wsmon.views.sessions import sessions_picture
@@ -227,7 +227,7 @@ def test_nobody_is_looked_at_and_nobody_is_found() -> None:
 def test_hostile_names_and_fields_harm_nobody() -> None:
     model = well(clients=3)
     dice = random.Random(1)
-    strange = (None, True, -1, 1e300, "x" * 10_000, HOSTILE, [], {}, {"state": HOSTILE, "node": HOSTILE})
+    strange: tuple[Json, ...] = (None, True, -1, 1e300, "x" * 10_000, HOSTILE, [], {}, {"state": HOSTILE, "node": HOSTILE})
     clients: JsonObject = {
         f"{HOSTILE}{index}": {key: dice.choice(strange) for key in ("state", "node", "next_at", "attempt", "codec")}
         for index in range(200)

@@ -47,6 +47,11 @@ class AdminClient:
         """The newest state of the peer; empty until its first snapshot."""
         return self._session.state
 
+    @property
+    def transport(self) -> asyncio.BaseTransport:
+        """The connection's transport, for whoever wants to know what the kernel thinks of it."""
+        return self._connection.transport
+
     async def closed(self) -> Exception | None:
         """Wait until the connection is gone; return the protocol error that ended it, if one did."""
         await asyncio.wait([self._reader])

@@ -83,12 +83,13 @@ class WsmonApp(App[int], inherit_bindings=False):
         directory: Path | None = None,
         glyphs: str = "auto",
         slow_link: bool = False,
+        ready: Callable[[], None] = lambda: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         """`theme` is a name or a path; None takes what fits the terminal. `for_s`: leave after so many seconds.
 
         `armed`: whether actions are possible from the beginning; a replay never is. `directory` is where exports go;
-        None is the working directory.
+        None is the working directory. `ready` is called when the first screen is there.
 
         Raises:
             ConfigError: the theme cannot be used.
@@ -105,6 +106,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._directory = Path.cwd() if directory is None else directory
         self._for_s = for_s
         self._slow_link = slow_link
+        self._when_shown = ready
         self._way: Display | None = None
         self.paused = False
         self.glyphs = chosen_glyphs(glyphs, environ, locale.getpreferredencoding(do_setlocale=False))
@@ -222,6 +224,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         if self._for_s is not None:
             loop.call_later(self._for_s, self._leave, 0)
         self._watch(loop)
+        self.call_after_refresh(self._when_shown)
 
     def _look_for_another_theme(self, now: float) -> None:
         """Wear the theme anew if its file was changed; one that cannot be used changes nothing."""
@@ -408,6 +411,8 @@ class WsmonApp(App[int], inherit_bindings=False):
                 await self._bundle()
             case "arm":
                 await self._arm()
+            case "suspend":
+                self.action_suspend_process()
             case "repaint":
                 self._repaint()
             case "help":

@@ -16,8 +16,7 @@ from wsmon.model.standing import DEAD_WORDS
 from wsmon.protocol.session import SILENCE_S
 from wsmon.protocol.states import NodeState, PeerKind
 from wsmon.views.beliefs_frame import SILENT, Beliefs, Observer, Opinion
-from wsmon.views.nodes import natural
-from wsmon.views.text import age, clean, name
+from wsmon.views.text import age, clean, name, natural
 
 NODES_MAX: Final = 256
 OBSERVERS_MAX: Final = 64

@@ -13,8 +13,7 @@ from wsmon.protocol.session import SILENCE_S
 from wsmon.protocol.states import PeerKind
 from wsmon.views.channels_frame import BreakerRow, ChannelRow, Feed, RedisLink, RedisPicture, Table
 from wsmon.views.frame import Severity
-from wsmon.views.nodes import natural
-from wsmon.views.text import age, clean, name
+from wsmon.views.text import age, clean, name, natural
 
 CHANNELS_MAX: Final = 1_000
 NODES_MAX: Final = 64

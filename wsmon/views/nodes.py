@@ -1,9 +1,7 @@
 """One row for each node, and the sentence that says which guard put it there."""
 
 import math
-import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from wsmon.model.cluster import ClusterModel, Node, Peer
 from wsmon.model.continuity import FeedsOff
@@ -15,7 +13,7 @@ from wsmon.protocol.session import BEAT_S, SILENCE_S
 from wsmon.protocol.states import NodeState
 from wsmon.views import text as words
 from wsmon.views.frame import NodeRow
-from wsmon.views.text import age, ago, clean, name
+from wsmon.views.text import age, ago, clean, name, natural
 
 QUIET_S = 2.5 * BEAT_S
 """A peer that promised a beat each second is late after this."""
@@ -35,13 +33,6 @@ _COSTLY = frozenset(
     {NodeState.SUSPECT, NodeState.REMOVED, NodeState.QUARANTINED, NodeState.RECOVERING, NodeState.STALE}
 )
 _FEEDS_WORDS = {"gap": "have gaps"}
-
-
-@lru_cache(maxsize=8_192)
-def natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Return a key that sorts n2 before n10."""
-    parts = re.findall(r"[0-9]{1,15}|[^0-9]+", text)
-    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts), text
 
 
 def node_rows(model: ClusterModel, heard: Voices) -> tuple[NodeRow, ...]:

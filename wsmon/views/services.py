@@ -8,8 +8,7 @@ from wsmon.protocol.frames import ReadOnlyJson
 from wsmon.protocol.session import SILENCE_S
 from wsmon.protocol.states import CheckerMode, PeerKind
 from wsmon.views.frame import ServiceRow
-from wsmon.views.nodes import natural
-from wsmon.views.text import age, clean, name
+from wsmon.views.text import age, clean, name, natural
 from wsmon.views.text import span as words_span
 
 ORDER = (REDIS, PeerKind.CHECKER, PeerKind.GATEWAY, PeerKind.FLEET, PeerKind.SUPERVISOR, PeerKind.SERVER)

@@ -13,9 +13,8 @@ from wsmon.model.timeline import AWAY_WORDS, CONFIRM_S, CONNECTED_WORDS, HANDOVE
 from wsmon.protocol.frames import ReadOnlyJson
 from wsmon.views.events import CLOSE_CODES
 from wsmon.views.frame import Severity
-from wsmon.views.nodes import natural
 from wsmon.views.sessions_frame import ABSENT, Life, LifeLine, SessionRow, SessionsPicture, Stand
-from wsmon.views.text import age, clean, name, span
+from wsmon.views.text import age, clean, name, natural, span
 
 ROWS_MAX: Final = 1_000
 OUTCOME_LONGEST: Final = 80

@@ -1,6 +1,7 @@
 """Text from outside made harmless, and times in words."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 NAME_LONGEST: Final = 48
@@ -67,3 +68,10 @@ def listing(names: list[str], *, most: int = 3) -> str:
     """Return names in a row: `n1, n2, n3 and 4 more`."""
     shown = ", ".join(name(item) for item in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+@lru_cache(maxsize=8_192)
+def natural(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Return a key that sorts n2 before n10."""
+    parts = re.findall(r"[0-9]{1,15}|[^0-9]+", text)
+    return tuple((0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts), text

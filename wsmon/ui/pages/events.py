@@ -113,7 +113,7 @@ class EventsPage(Page):
         self._deeds.display = (self._acted and height >= TALL) if wanted is None else wanted
         self._deeds.styles.height = min(8, max(3, height // 3))
         self._facts.display = self._parts.opened
-        self._facts.styles.height = 6 if height >= TALL else 5
+        self._facts.styles.height = 7 if height >= TALL else 5
 
 
 PAGE: Final = EventsPage

@@ -238,9 +238,21 @@ def opened(row: EventRow, width: int, height: int, offset_s: float) -> tuple[Lin
         Run(clip(row.source or source, 32), TEXT),
         Run(f" as number {seq} of its life {boot}", MUTED),
     )
-    words = [fitted((Run(f"  {text}", STRONG),), width) for text in broken(row.text, width - 3)[: max(1, height - 3)]]
-    rest = (joined(facts, width - 3), told)
+    rest = [*_stacked(facts, width - 3, most=max(1, height - 4)), told]
+    room = max(1, height - 1 - len(rest))
+    words = [fitted((Run(f"  {text}", STRONG),), width) for text in broken(row.text, width - 3)[:room]]
     return (head, *words, *(fitted((Run("  ", TEXT), *one), width) for one in rest))[:height]
+
+
+def _stacked(facts: Sequence[Line], width: int, *, most: int) -> list[Line]:
+    """Return the facts in as many lines as they need, `most` at most."""
+    lines: list[list[Line]] = []
+    for fact in facts:
+        if lines and length_of(joined((*lines[-1], fact), 10_000)) <= width:
+            lines[-1].append(fact)
+        else:
+            lines.append([fact])
+    return [joined(line, width) for line in lines[:most]]
 
 
 def deeds(rows: Sequence[LedgerRow], width: int, height: int, offset_s: float) -> tuple[Line, ...]:

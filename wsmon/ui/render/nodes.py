@@ -26,7 +26,7 @@ from wsmon.ui.render.lines import (
 )
 from wsmon.ui.render.table import Column
 from wsmon.views.frame import NodeRow
-from wsmon.views.nodes import natural
+from wsmon.views.text import natural
 
 GLYPHS: Final = {
     NodeState.JOINING: "◌",

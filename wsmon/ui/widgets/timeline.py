@@ -13,7 +13,7 @@ from wsmon.ui.widgets.detail import glyphs_of
 from wsmon.ui.widgets.pane import Pane
 from wsmon.views.detail_frame import NodeDetail
 from wsmon.views.frame import Lane, StartStep, Timeline
-from wsmon.views.nodes import natural
+from wsmon.views.text import natural
 
 ORDERS: Final[tuple[tuple[str, Callable[[Lane], object] | None], ...]] = (
     ("newest first", None),
