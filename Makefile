@@ -8,7 +8,7 @@ DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio 
 PROTOC := grpcio-tools==1.80.0
 SECONDS ?= 60
 
-.PHONY: run test check format blackbox bench fuzz explore sim proto clean
+.PHONY: run test check format blackbox bench detection fuzz explore sim proto clean
 
 run: $(STAMP)
 	@$(BIN)/wsmon $(ARGS)
@@ -34,6 +34,10 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.handshakes
 	$(BIN)/python -m benchmarks.relay
+
+# Freezes, pauses and kills nodes of real clusters, and compares with what the checker promised, e.g. ARGS="--only freeze".
+detection: $(STAMP)
+	$(BIN)/python -m tests.e2e.detection $(ARGS)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)

@@ -69,6 +69,7 @@ class ExchangeLine:
         self._pending = b""
         self._made: dict[str, WeakSet[asyncio.Transport]] = {}
         self._detours: dict[str, _Detour] = {}
+        self._led_around: WeakSet[asyncio.BaseTransport] = WeakSet()
         self._tell({"told": "hello", "id": name})
 
     def attach(self, loop: asyncio.AbstractEventLoop, selector: selectors.BaseSelector) -> None:
@@ -99,6 +100,10 @@ class ExchangeLine:
         if len(self._made) >= PLACES_MOST:
             self._made = {known: transports for known, transports in self._made.items() if transports}
         self._made.setdefault(place, WeakSet()).add(transport)
+
+    def leads_around(self, transport: asyncio.BaseTransport) -> bool:
+        """Say whether the connection was handed over."""
+        return transport in self._led_around
 
     def _detour_to(self, place: str) -> _Detour | None:
         return next((detour for detour in self._detours.values() if place in detour.places), None)
@@ -158,6 +163,7 @@ class ExchangeLine:
         except OSError as error:  # Above all too many open files: the connection stays direct.
             log.warning("a connection of %s stays direct: %s", link, error)
             return False
+        self._led_around.add(transport)
         return True
 
     def _tell(self, document: JsonObject, *fds: int) -> None:
@@ -241,6 +247,12 @@ class DetourLoop(asyncio.SelectorEventLoop):
         if self.line is not None and not self.is_closed():
             self.line.close()
         super().close()
+
+
+def is_led_around(transport: asyncio.BaseTransport) -> bool:
+    """Say whether a connection of the running loop goes through the relay: then its socket knows the relay only."""
+    line = getattr(asyncio.get_running_loop(), "line", None)
+    return isinstance(line, ExchangeLine) and line.leads_around(transport)
 
 
 def diverted(loop: type[asyncio.AbstractEventLoop] | None) -> type[DetourLoop]:

@@ -4,6 +4,8 @@ import socket
 from collections.abc import Callable
 from typing import Final, Self
 
+from sample_cluster.checker.kernel import look_at
+from sample_cluster.core.classify import Look
 from wsmon.agent.client import AdminClient, open_admin
 from wsmon.errors import UnreachableError
 from wsmon.protocol.frames import Actor, JsonObject
@@ -65,14 +67,20 @@ class AdminLink:
         """Return the round trip in seconds."""
         return await self._client.ping()
 
-    async def reaches(self, node: str, *, within_s: float) -> bool | None:
-        """Ask the node at the other end whether it reaches `node`; None: it cannot tell.
+    def look(self) -> Look:
+        """Return what the kernel tells of the connection at the moment."""
+        return look_at(self._client.transport)
+
+    async def reaches(self, node: str, *, within_s: float, address: str | None = None) -> bool | None:
+        """Ask the node at the other end whether it reaches `node`, which serves at `address`; None: it cannot tell.
 
         Raises:
             UnreachableError: the connection is gone.
 
         """
         asked: JsonObject = {"node": node, "timeout_ms": max(round(within_s * 1_000, 1), 1.0)}
+        if address is not None:
+            asked["address"] = address  # So that it need not look it up, which takes time when Redis is slow.
         result = await self._client.command("probe", asked, actor=Actor(user="checker", host=socket.gethostname()))
         reached = (result.effect or {}).get("reached") if result.ok else None
         return reached if isinstance(reached, bool) else None

@@ -6,9 +6,12 @@ long and a client library costs a third of a second of start-up.
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
+from sample_cluster.checker.kernel import look_at
+from sample_cluster.core.classify import Look
 from sample_cluster.core.health import Denied, HealthEvent, HttpOk, Impostor, Kind, Unasked
 from wsmon.errors import RemoteProtocolError
 from wsmon.protocol.fields import Fields, parse_object
@@ -23,6 +26,8 @@ class HttpAnswer:
 
     status: int
     body: bytes
+    look: Look = field(default=Look(), compare=False)
+    """What the kernel told of the connection when the answer was there."""
 
 
 def parse_answer(data: bytes, *, whole: bool) -> HttpAnswer | None:
@@ -53,8 +58,16 @@ def parse_answer(data: bytes, *, whole: bool) -> HttpAnswer | None:
     return HttpAnswer(status=int(words[1]), body=body if length is None else body[:length])
 
 
-async def get_health(host: str, port: int) -> HttpAnswer:
+def _do_nothing(_: Callable[[], Look]) -> None:
+    """Have no use for it."""
+
+
+async def get_health(
+    host: str, port: int, on_connected: Callable[[Callable[[], Look]], None] = _do_nothing
+) -> HttpAnswer:
     """Ask the node at the address. The caller sets the timeout.
+
+    `on_connected` is given what looks at the connection while the answer is waited for.
 
     Raises:
         OSError: no connection.
@@ -62,6 +75,7 @@ async def get_health(host: str, port: int) -> HttpAnswer:
 
     """
     reader, writer = await asyncio.open_connection(host, port)
+    on_connected(lambda: look_at(writer.transport))
     try:
         name = f"[{host}]" if ":" in host else host
         writer.write(f"GET /health HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
@@ -71,7 +85,7 @@ async def get_health(host: str, port: int) -> HttpAnswer:
             data += more
             answer = parse_answer(data, whole=not more)
             if answer is not None:
-                return answer
+                return replace(answer, look=look_at(writer.transport))
     finally:
         # Nothing is left to say, and a peer that does not read must not keep us.
         writer.transport.abort()

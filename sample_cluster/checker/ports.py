@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from sample_cluster.core.classify import Look
 from sample_cluster.core.health import Transition
 from sample_cluster.core.lease import Claim, LeaseAnswer
 from wsmon.protocol.events import EventBody
@@ -91,8 +92,15 @@ class Link(Protocol):
         """Return the round trip in seconds; raise UnreachableError if the connection is gone."""
         ...
 
-    async def reaches(self, node: str, *, within_s: float) -> bool | None:
-        """Say whether the node at the other end reaches `node`; None: it cannot tell. Raises like `ping`."""
+    def look(self) -> Look:
+        """Return what the kernel tells of the connection at the moment."""
+        ...
+
+    async def reaches(self, node: str, *, address: str | None, within_s: float) -> bool | None:
+        """Say whether the node at the other end reaches `node`; None: it cannot tell. Raises like `ping`.
+
+        `address` is where `node` serves, if that is known.
+        """
         ...
 
     async def closed(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sample_cluster.checker.ports import ClusterView, Conflict, ControlPlane, Dial, Stale, Teller, Written
 from sample_cluster.checker.prober import GetHealth, Prober
 from sample_cluster.config import Profile
+from sample_cluster.core.classify import LinkState
 from sample_cluster.core.doubt import Tilted
 from sample_cluster.core.health import (
     AskHelpers,
@@ -391,6 +392,8 @@ class Checker:
             for _ in range(LAST_LOOKS):
                 await asyncio.sleep(0)
             now = self._clock()
+            for prober in self._probers.values():
+                prober.look(now)
             self._judgement.follow(now, leads=self._leads and self._reload is None)
             self._do(self._judgement.tick(now, steady=self._steady()))
 
@@ -441,23 +444,21 @@ class Checker:
                 case Tilted(gap_s=gap_s, until=until):
                     log.warning("nothing was done for %.1f s; nothing is judged for a while", gap_s)
                     freeze_s = round(until - self._clock(), 1)
-                    self._emit("tilt", {"gap_s": round(gap_s, 1), "freeze_s": freeze_s})
+                    self._teller.emit(events.Tilt(gap_s=round(gap_s, 1), freeze_s=freeze_s))
                     self._changed.set()
 
     async def _ask(self, helper: str, asked: AskHelpers) -> None:
-        prober = self._probers.get(helper)
-        said = Said.NOTHING if prober is None else await prober.reaches(asked.node, within_s=asked.within_s)
+        prober, target = self._probers.get(helper), self._probers.get(asked.node)
+        address = None if target is None else target.address
+        said = Said.NOTHING
+        if prober is not None:
+            said = await prober.reaches(asked.node, address=address, within_s=asked.within_s)
         self._feed(asked.node, HelperSaid(kind=asked.kind, asked=asked.asked, helper=helper, said=said))
 
     def _refuse(self, what: str, reason: str, *, node: str | None = None) -> None:
         """Tell what was refused, and why. Nothing else comes of it."""
         log.warning("refused: %s", reason)
-        fields: JsonObject = {"what": what, "reason": reason[:256]}
-        self._emit("refused", fields if node is None else {**fields, "node": node})
-
-    def _emit(self, kind: str, fields: JsonObject) -> None:
-        """Tell an event of a kind that is the checkers' own."""
-        self._teller.emit(events.Unrecognised(kind=kind, fields=fields))
+        self._teller.emit(events.InputRefused(what=what, reason=reason[:256], node=node))
 
     # Verdicts.
 
@@ -574,7 +575,7 @@ class Checker:
             if abs(moved_s) > CLOCK_JUMP_S:
                 # Nothing is judged by that clock: it stands on what is shown and written, and nowhere else.
                 log.warning("the wall clock jumped by %+.1f s", moved_s)
-                self._emit("clock_jumped", {"seconds": round(moved_s, 1)})
+                self._teller.emit(events.ClockJumped(seconds=round(moved_s, 1)))
         return self._offset_kept_s
 
     async def _publish(self) -> None:
@@ -592,6 +593,7 @@ class Checker:
         now, floor, doubt = self._clock(), self._judgement.floor, self._judgement.doubt
         state: JsonObject = {
             "mode": str(self.mode),
+            "why": self._judgement.why(self._lease.mode(now), now, leader=self._lease.leader or ""),
             "epoch": self._lease.epoch,
             "score": doubt.score,
             "panic": {"removed": floor.removed, "allowed": floor.allowed},
@@ -614,16 +616,21 @@ class Checker:
             "state": str(health.state),
             "since": round(health.since + offset_s, 3),
             "reason": health.reason,
+            "why": health.why(now),
             "heartbeat": _probe_object(health.heartbeat, offset_s),
             "http": _probe_object(health.http, offset_s),
         }
         if health.state is not NodeState.LEFT:
             target["next_probe_at"] = round(health.next_probe_at + offset_s, 1)
-        if health.state not in (NodeState.ONLINE, NodeState.LEFT):
-            target["why"] = health.why(now)
+            target["link"] = _link_object(health.link_state(now), offset_s)
         window = health.removal_window
         if window is not None:
             target["removal_window"] = [round(edge + offset_s, 2) for edge in window]
+        silence_s = health.silence_window_s
+        if silence_s is not None:
+            target["removal_window_s"] = [round(edge_s, 2) for edge_s in silence_s]
+        if health.uncounted:
+            target["uncounted"] = health.uncounted
         # In tens: what falls all the time need not be told all the time.
         penalty = round(health.flap.penalty(now), -1)
         if penalty:
@@ -633,6 +640,18 @@ class Checker:
         if health.hold is not None:
             target["held_until"] = round(health.hold.until + offset_s, 1)
         return target
+
+
+def _link_object(link: LinkState, offset_s: float) -> JsonObject:
+    document: JsonObject = {"word": link.word, "since": round(link.since + offset_s, 1)}
+    if link.word != link.trouble:
+        document["trouble"] = str(link.trouble)
+    for name, seconds in (("rtt_ms", link.rtt_s), ("base_ms", link.base_s)):
+        if seconds is not None:
+            document[name] = round(seconds * 1_000, 1)
+    if link.retransmitted is not None:
+        document["retrans"] = round(link.retransmitted, 3)
+    return document
 
 
 def _probe_object(probe: Probe, offset_s: float) -> JsonObject:

@@ -48,6 +48,8 @@ class Doubt:
     def __init__(self, *, interval_s: float, late_s: float, gap_s: float, freeze_s: float, now: float) -> None:
         """A timer is late from `late_s` on; `interval_s` is how long a sign counts before it has to be seen again."""
         self.score = 0
+        self.gap_s = 0.0
+        """How long the last standstill was."""
         self._interval_s = interval_s
         self._late_s = late_s
         self._gap_s = gap_s
@@ -74,7 +76,7 @@ class Doubt:
         gap_s = max(clocks[0] - before[0], clocks[1] - before[1])
         if gap_s <= self._gap_s:
             return None
-        self._tilted_until = now + self._freeze_s
+        self._tilted_until, self.gap_s = now + self._freeze_s, gap_s
         return Tilted(gap_s, self._tilted_until)
 
     def sign(self, sign: Sign, now: float) -> None:

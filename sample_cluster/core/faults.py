@@ -224,7 +224,7 @@ class LinkFaults:
         if fault in faults:
             self._end(link, fault)
         self._table.setdefault(link, {})[fault] = _Active(shape, value, until)
-        self._deeds += [Reshaped(link), FaultStarted(fault=fault, target=link, ttl_s=ttl_s)]
+        self._deeds += [Reshaped(link), FaultStarted(fault=fault, target=link, value=value or None, ttl_s=ttl_s)]
 
     def heal(self, link: str | None = None, *, dry_run: bool = False) -> tuple[str, ...]:
         """End all faults of one link, or of all; return the links that had any."""

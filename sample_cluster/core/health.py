@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
+from sample_cluster.core.classify import LinkState, LinkWatch, Trouble, in_words
 from sample_cluster.core.flap import Flap
 from sample_cluster.core.probe import Probe, ProbeTiming, Said
 from wsmon.protocol.frames import Json, JsonObject, ReadOnlyJson
@@ -153,6 +154,14 @@ class HeartbeatOk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatLate:
+    """The ping that was sent at `asked` was given up, and has been answered since. It counts for the link alone."""
+
+    asked: float
+    rtt_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOk:
     """`/health` answered 200; `boot` if the answer named it."""
 
@@ -241,6 +250,7 @@ HealthEvent: TypeAlias = (
     Registered
     | Unregistered
     | HeartbeatOk
+    | HeartbeatLate
     | HttpOk
     | Broken
     | Denied
@@ -274,6 +284,8 @@ class Evidence:
     """Who else was asked, and what they said."""
     penalty: float = 0.0
     """What stood in the node's account for removals."""
+    link: str = ""
+    """What was wrong with the way to the node, in a word; empty if nothing was."""
     until: float | None = None
     """End of an operator's hold, which lives on under the next leader."""
     by: str = ""
@@ -288,7 +300,7 @@ class Evidence:
         for name, moment in (("last_ok", self.last_ok), ("asked_at", self.asked), ("until", self.until)):
             if moment is not None:
                 document[name] = round(moment + offset_s, 3)
-        for name, text in (("answer", self.answer), ("by", self.by)):
+        for name, text in (("answer", self.answer), ("link", self.link), ("by", self.by)):
             if text:
                 document[name] = text
         if self.helpers:
@@ -408,6 +420,8 @@ class NodeHealth:
         self.http = Probe(timing.http, now=now)
         self.uncounted = 0
         """Failures that did not count because our own timer was late, or for coming too soon."""
+        self.link = self._new_link(timing, now)
+        """The way to it. The shell tells it what the kernel says."""
         self.flap = Flap(half_life_s=timing.flap_half_life_s, now=now)
         self.hold: Hold | None = None
         self.held_by_panic = False
@@ -444,6 +458,15 @@ class NodeHealth:
             self.hold = None
         elif self.hold is None or self.hold.until != evidence.until:
             self.hold = Hold(state=state, until=evidence.until, by=evidence.by)
+
+    @staticmethod
+    def _new_link(timing: HealthTiming, now: float) -> LinkWatch:
+        # After a standstill all answers come at once: of those, at most one is younger than this.
+        return LinkWatch(late_s=timing.heartbeat.interval_s, now=now)
+
+    def link_state(self, now: float) -> LinkState:
+        """Return what is wrong with the way to the node."""
+        return self.link.state(now, gone=not self.connected and self._refused > 0)
 
     def forgive(self) -> None:
         """Forget every count: what was found until now says nothing any more."""
@@ -502,9 +525,10 @@ class NodeHealth:
         """Return the earliest and the latest time of removal of a suspect that stays silent.
 
         The latest is what comes true if we doubt ourselves by one more by then. None: it will not be removed, either
-        because it is no suspect, or because panic or an operator holds it.
+        because it is no suspect, or because panic or an operator holds it, or because nothing is judged at the moment.
         """
-        if self.state is not NodeState.SUSPECT or self.held_by_panic or self.hold is not None:
+        held = self.held_by_panic or self.hold is not None
+        if self.state is not NodeState.SUSPECT or held or not self._around.judging:
             return None
         score = self._around.score
         probes = (self.heartbeat, self.http)
@@ -518,6 +542,22 @@ class NodeHealth:
         if not latest:  # Suspected by an earlier leader.
             latest.append(self.heartbeat.decides_at(self.heartbeat.patience(score + 1)))
         return min(earliest), min(latest)
+
+    @property
+    def silence_window_s(self) -> tuple[float, float] | None:
+        """Return after how many seconds of silence from now on an online node is removed: not before, and until when.
+
+        As for `removal_window`, the latest holds if we doubt ourselves by one more by then. None: it is not online, or
+        an operator holds it.
+        """
+        if self.state is not NodeState.ONLINE or self.hold is not None:
+            return None
+        round_trip_s = math.ceil((self.heartbeat.rtt_s or 0.0) * 100) / 100
+        timings = [probe.timing for probe in (self.heartbeat, self.http)]
+        least_s = min((timing.failures - 1) * timing.interval_s + timing.timeout_s for timing in timings)
+        beat = self.heartbeat.timing
+        most_s = beat.failures * beat.interval_s + self.heartbeat.patience(self._around.score + 1)
+        return max(least_s - round_trip_s, 0.0), most_s
 
     def forgettable(self, now: float) -> bool:
         """Say whether a node that left has been listed long enough."""
@@ -566,11 +606,15 @@ class NodeHealth:
                 if self._meet(boot, now):
                     self.connected, self._refused = True, 0
                     self.heartbeat.rtt_s = rtt_s
+                    self.link.answered(Kind.HEARTBEAT, now, rtt_s=rtt_s)
                     self._passed(self.heartbeat, Kind.HEARTBEAT, now)
+            case HeartbeatLate(asked=asked, rtt_s=rtt_s):
+                self.link.late(asked, rtt_s, now)
             case HttpOk(boot=boot, status=status):
                 self.http.in_flight = False
                 if boot is None or self._meet(boot, now):
                     self.http.status = status
+                    self.link.answered(Kind.HTTP, now)
                     self._passed(self.http, Kind.HTTP, now)
             case Broken(kind=kind, why=why):
                 self._break(kind, why, now)
@@ -578,6 +622,7 @@ class NodeHealth:
                 probe = self._probe(kind)
                 probe.status = status
                 probe.helpers = {}
+                self.link.answered(kind, now)
                 self._failed(probe, kind, now, answer=why, late_s=0.0)
             case Unasked(kind=kind):
                 self._probe(kind).in_flight = False
@@ -655,6 +700,7 @@ class NodeHealth:
         self.boot = boot
         self.says = None
         self.connected, self._refused = False, 0
+        self.link = self._new_link(self._timing, now)
         self.heartbeat.start_over(now)
         self.http.start_over(now)
         if self.hold is not None:
@@ -763,6 +809,8 @@ class NodeHealth:
     def _settle(self, probe: Probe, kind: Kind, now: float, *, late_s: float) -> None:
         """End a probe without an answer."""
         self._deeds.append(GiveUp(node=self.node, kind=kind))
+        if self._around.counting and late_s <= probe.timing.timeout_s / 2:
+            self.link.unanswered(kind, now, asked=probe.asked if kind is Kind.HEARTBEAT else None)
         if kind is Kind.HTTP:
             probe.status = None
         if not probe.reached_by:
@@ -791,6 +839,7 @@ class NodeHealth:
             answer=answer,
             status=probe.status if kind is Kind.HTTP else None,
             helpers=probe.heard,
+            link=self._link_word(now),
         )
         silent = self._lease_ran_out and self.heartbeat.decided
         if self.state is NodeState.DRAINING and silent and kind is Kind.HEARTBEAT:
@@ -803,6 +852,8 @@ class NodeHealth:
         reason = f"{_NAMES[kind]} {probe.failed}/{needed} {verb} ({answer})"
         reason += ", never answered" if probe.last_ok is None else f", last answer {words_s(now - probe.last_ok)} ago"
         reason += _helpers(probe)
+        link = in_words(self.link_state(now))
+        reason += f", {link}" if link else ""
         if probe.decided:
             self._remove(reason, evidence, now)
         elif self.state is NodeState.ONLINE:
@@ -850,6 +901,7 @@ class NodeHealth:
             last_ok=self.heartbeat.last_ok,
             asked=self.heartbeat.asked,
             answer="connection refused",
+            link=self._link_word(now),
         )
         apart_s = now - self._refused_first
         hard = self._refused >= HARD_REFUSALS and apart_s >= self._timing.refused_gap_s
@@ -925,9 +977,10 @@ class NodeHealth:
     def why(self, now: float) -> str:
         """Return the state and what it rests on, in one sentence."""
         if self.hold is not None or self.state is not NodeState.SUSPECT:
-            kept_s = self.flap.reuse_in_s(now) if self.state is NodeState.QUARANTINED else 0.0
-            wait = f"; may come back in {kept_s:.0f} s" if kept_s else ""
-            return f"{self.state}{f': {self.reason}' if self.reason else ''}{wait}"
+            # "left by its own word" has said already that it left.
+            said = self.reason.startswith(self.state[:4])
+            told = self.reason if said else f"{self.state}{f': {self.reason}' if self.reason else ''}"
+            return f"{told}{self._prospect(now)}"
         parts = [
             self._checked(probe, kind, now)
             for probe, kind in ((self.heartbeat, Kind.HEARTBEAT), (self.http, Kind.HTTP))
@@ -938,7 +991,34 @@ class NodeHealth:
         failing = next((probe for probe in (self.heartbeat, self.http) if probe.failed and probe.helpers), None)
         told = ", ".join(part for part in parts if part) + ("" if failing is None else _helpers(failing))
         held = " (held by panic)" if self.held_by_panic else ""
-        return f"suspect{held}: {told}{self._removal(now)}"
+        # Of an ended connection and of refused connects the sentence has told already.
+        link = in_words(self.link_state(now)) if self.connected else ""
+        return f"suspect{held}: {told}{f'; {link}' if link else ''}{self._removal(now)}"
+
+    def _prospect(self, now: float) -> str:
+        """Return what will become of a node that is no suspect, and what is to be seen on the way."""
+        if self.hold is not None:
+            return ""
+        match self.state:
+            case NodeState.JOINING | NodeState.RECOVERING:
+                beats = min(self.heartbeat.passed, HEARTBEATS_TO_COME_BACK)
+                checks = min(self.http.passed, HTTP_TO_COME_BACK)
+                return (
+                    f"; {beats} of {HEARTBEATS_TO_COME_BACK} heartbeats and {checks} of {HTTP_TO_COME_BACK}"
+                    " HTTP checks answered"
+                )
+            case NodeState.QUARANTINED:
+                kept_s = self.flap.reuse_in_s(now)
+                return f"; may come back in {kept_s:.0f} s" if kept_s else ""
+            case NodeState.ONLINE:
+                link = in_words(self.link_state(now))
+                return f"; {link}" if link else ""
+            case _:
+                return ""
+
+    def _link_word(self, now: float) -> str:
+        word = self.link_state(now).word
+        return "" if word == Trouble.NONE else word
 
     def _checked(self, probe: Probe, kind: Kind, now: float) -> str:
         ago = "never answered" if probe.last_ok is None else f"{words_s(now - probe.last_ok)} ago"
@@ -951,6 +1031,8 @@ class NodeHealth:
     def _removal(self, now: float) -> str:
         if self.held_by_panic:
             return "; stays, since as many as may be out are out"
+        if not self._around.judging:
+            return "; stays, since nothing is judged at the moment"
         window = self.removal_window
         if window is None:
             return ""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol, TypeAlias
 
 from sample_cluster.core.doubt import Doubt, Tilted
-from sample_cluster.core.health import HELPERS, Deed, Finding, HealthEvent, HealthTiming, NodeHealth
+from sample_cluster.core.health import HELPERS, Deed, Finding, HealthEvent, HealthTiming, NodeHealth, words_s
 from sample_cluster.core.panic import Floor, floor
 from wsmon.protocol.states import CheckerMode, NodeState
 
@@ -108,6 +108,25 @@ class Judgement:
         if self.doubt.tilted(now):
             return CheckerMode.TILT
         return CheckerMode.PANIC if self.panics else lease
+
+    def why(self, lease: CheckerMode, now: float, *, leader: str = "") -> str:
+        """Return the mode and what it rests on, in one sentence; `leader` leads if we do not."""
+        mode, doubt = self.mode(lease, now), self.doubt
+        match mode:
+            case CheckerMode.BLIND:
+                return "blind: Redis takes nothing from it; what it finds waits"
+            case CheckerMode.STANDBY:
+                return f"standby: {leader} leads" if leader else "standby: nobody leads yet"
+            case CheckerMode.TILT:
+                left_s = doubt.tilted_until - now
+                return f"tilt: it stood still for {words_s(doubt.gap_s)}; judges nobody for {words_s(left_s)}"
+            case CheckerMode.PANIC:
+                held = ", ".join(sorted(name for name, health in self.nodes.items() if health.held_by_panic))
+                floor = self.floor
+                return f"panic: {floor.removed} of {floor.allowed} that may be out are out; {held} would follow"
+            case CheckerMode.LEADING:
+                signs = ", ".join(doubt.signs(now))
+                return f"leading, and patient: {signs}" if signs else "leading"
 
     def node(self, name: str, now: float) -> NodeHealth:
         """Return what we hold true of a node; one that was not known is known from now on."""

@@ -51,6 +51,8 @@ class Surroundings:
     """Turns the loop's time into Unix seconds."""
     known: Callable[[str], bool]
     """Whether a publisher of this name is or was ours."""
+    turnstile: asyncio.Semaphore
+    """Lets so many of them attempt to connect at a time."""
 
 
 class Member:
@@ -84,6 +86,7 @@ class Member:
             dice=dice,
             on_change=self._changed,
             first_delay_s=first_delay_s,
+            turnstile=around.turnstile,
         )
 
     @property
@@ -121,7 +124,7 @@ class Member:
     def state(self, now: float) -> JsonObject:
         """Return how it stands, for the admin socket."""
         client = self.client
-        state: JsonObject = {"state": self._word()}
+        state: JsonObject = {"state": self._word(), "codec": "protobuf" if self.protobuf else "json"}
         if self._node is not None:
             state["node"] = self._node
         if client.phase in (Phase.CONNECTED, Phase.STOPPED):

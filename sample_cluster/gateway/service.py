@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sample_cluster.config import Profile
+from sample_cluster.core.admission import Release
 from sample_cluster.core.balancer import Balancer, BreakerChange, Move
 from sample_cluster.core.breaker import BreakerTiming
 from sample_cluster.errors import StoreUnavailableError
@@ -18,7 +19,7 @@ from sample_cluster.gateway.relay import Relay, Tune
 from sample_cluster.gateway.sockets import Silence, tune
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import WsmonError
-from wsmon.protocol.events import BreakerChanged
+from wsmon.protocol.events import BreakerChanged, TunnelsCut
 from wsmon.protocol.frames import JsonObject
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ WAIT_SHARE: Final = 0.8
 """Share of a client's patience that it may spend in line: whoever waits longer gives up before its turn."""
 OPEN_BASES: Final = 5.0
 """A breaker opens for this many times the first delay of a client that comes back: 5 s in production."""
+KEPT_MOST_S: Final = 15.0
+"""A client of a dead node is kept no longer, however many there are: our idea of what the others can take may be wrong."""
 TUNNELS_MAX: Final = 100_000
 FDS_RESERVED: Final = 64
 """For everything that is no tunnel: Redis, admin sockets, logs."""
@@ -51,7 +54,7 @@ class Gateway:
         tunnels_max: int = TUNNELS_MAX,
         tune: Tune = tune,
     ) -> None:
-        reconnect = profile.reconnect
+        reconnect, ping = profile.reconnect, profile.client_ping
         self.balancer = Balancer(
             ramp_s=profile.ramp_s,
             dice=dice,
@@ -65,6 +68,8 @@ class Gateway:
             wait_s=min(WAIT_MOST_S, WAIT_SHARE * profile.connect_timeout_s),
             head_within_s=profile.hello_timeout_s,
             silence=Silence.of(profile),
+            # A client that hears nothing for so long has given its node up by itself.
+            release=Release(spread_s=reconnect.spread_s, most_s=min(KEPT_MOST_S, ping.interval_s + ping.timeout_s)),
             tunnels_max=tunnels_max,
             tune=tune,
         )
@@ -102,6 +107,7 @@ class Gateway:
                     count = self.relay.cut(node)
                     if count:
                         log.info("cut %d tunnels to %s", count, node)
+                        self._teller.emit(TunnelsCut(node=node, count=count))
                 self.relay.dispatch()
                 self._read_at = self._clock()
                 available = True
@@ -165,6 +171,7 @@ class Gateway:
             "connections": len(self.relay.tunnels),
             "waiting": self.relay.waiting,
             "invited": self.relay.line.invited,
+            "kept": len(self.relay.kept),
             "handshakes_per_s": round(self.relay.line.capacity),
             "accepts": counts.accepts,
             "refused": counts.refused,

@@ -1,6 +1,7 @@
 """What is wrong with a link, told from synthetic series."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,16 @@ from sample_cluster.core.classify import (
     SAMPLES_MOST,
     TCP_INFO_BYTES,
     LinkHistory,
+    LinkState,
     LinkVerdict,
+    LinkWatch,
+    Look,
     Sample,
     Silence,
     TcpInfo,
     Trouble,
     decode_tcp_info,
+    in_words,
     silence,
 )
 
@@ -39,7 +44,7 @@ def verdict(*rtts_s: float | None, every_s: float = 1.0) -> LinkVerdict:
 
 def test_quick_answers_mean_that_nothing_is_wrong() -> None:
     found = verdict(*[BASE_S] * 30)
-    assert found == LinkVerdict(Trouble.NONE, median_s=BASE_S)
+    assert found == LinkVerdict(Trouble.NONE, median_s=BASE_S, answers=20)
     assert LinkHistory(base_s=BASE_S, now=0.0).verdict(1.0).trouble is Trouble.NONE
 
 
@@ -56,6 +61,13 @@ def test_silence_without_three_questions_proves_nothing() -> None:
     assert made.verdict(40.0).trouble is Trouble.TRANSIENT
     made.add(Sample(at=40.0, rtt_s=None))
     assert made.verdict(40.0).trouble is Trouble.PERSISTENT
+
+
+def test_one_open_question_on_a_link_that_is_slow_or_lossy_is_on_its_way() -> None:
+    assert verdict(*[0.3] * 5, None).trouble is Trouble.HIGH_LATENCY
+    assert verdict(*[0.3] * 5, None, None).trouble is Trouble.TRANSIENT
+    assert verdict(*[BASE_S] * 5, 0.3, 0.3, None).trouble is Trouble.PACKET_LOSS
+    assert verdict(*[BASE_S] * 5, None).trouble is Trouble.TRANSIENT
 
 
 def test_any_byte_ends_the_silence() -> None:
@@ -157,25 +169,28 @@ def tcp_info(**changed: float) -> TcpInfo:
 
 
 @pytest.mark.parametrize(
-    ("info", "ended", "asked_s", "found"),
+    ("look", "ended", "asked_s", "found"),
     [
-        (tcp_info(), True, 0.0, Silence.GONE),
-        (None, True, 0.0, Silence.GONE),
-        (None, False, 9.0, Silence.UNDECIDED),
-        (tcp_info(), False, 0.1, Silence.UNDECIDED),
-        (tcp_info(), False, 0.3, Silence.FROZEN),
-        (tcp_info(rto_s=1.0), False, 0.9, Silence.UNDECIDED),
-        (tcp_info(unacked=1), False, 0.5, Silence.UNDECIDED),
-        (tcp_info(unacked=1, retransmits=1, backoff=1), False, 0.5, Silence.UNREACHABLE),
-        (tcp_info(unacked=1, backoff=2), False, 1.0, Silence.UNREACHABLE),
+        (Look(tcp=tcp_info()), True, 0.0, Silence.GONE),
+        (Look(), True, 0.0, Silence.GONE),
+        (Look(), False, 9.0, Silence.UNDECIDED),
+        (Look(tcp=tcp_info()), False, 0.1, Silence.UNDECIDED),
+        (Look(tcp=tcp_info()), False, 0.3, Silence.FROZEN),
+        (Look(tcp=tcp_info(rto_s=1.0)), False, 0.9, Silence.UNDECIDED),
+        (Look(tcp=tcp_info(unacked=1)), False, 0.5, Silence.UNDECIDED),
+        (Look(tcp=tcp_info(unacked=1, retransmits=1, backoff=1)), False, 0.5, Silence.UNREACHABLE),
+        (Look(tcp=tcp_info(unacked=1, backoff=2)), False, 1.0, Silence.UNREACHABLE),
         # It was lost once and has arrived since: the process does not answer.
-        (tcp_info(retransmits=1), False, 1.0, Silence.FROZEN),
+        (Look(tcp=tcp_info(retransmits=1)), False, 1.0, Silence.FROZEN),
+        # A Unix socket: the question lies there and nobody reads it, or it was read and has no answer yet.
+        (Look(unread=768), False, 0.1, Silence.FROZEN),
+        (Look(unread=0), False, 9.0, Silence.UNDECIDED),
+        (Look(connecting=True), False, 0.1, Silence.UNDECIDED),
+        (Look(connecting=True), False, 0.3, Silence.UNREACHABLE),
     ],
 )
-def test_the_kernel_tells_why_nobody_answers(
-    info: TcpInfo | None, *, ended: bool, asked_s: float, found: Silence
-) -> None:
-    assert silence(info, ended=ended, asked_s=asked_s) is found
+def test_the_kernel_tells_why_nobody_answers(look: Look, *, ended: bool, asked_s: float, found: Silence) -> None:
+    assert silence(look, ended=ended, asked_s=asked_s) is found
 
 
 def test_tcp_info_is_read_at_the_offsets_of_linux() -> None:
@@ -191,9 +206,147 @@ def test_tcp_info_is_read_at_the_offsets_of_linux() -> None:
         last_received_s=0.111,
         rtt_s=115 / 1e6,
         retransmitted_total=123,
+        segments=0,
     )
+    assert decode_tcp_info(struct.pack("=8B24I8xQQQI", *small, *words, 1, 2, 3, 77)) == replace(found, segments=77)
+    short = decode_tcp_info(struct.pack("=8B24I", *small, *words))
+    assert short == replace(found, segments=None)
 
 
 @pytest.mark.parametrize("size", [0, 8, TCP_INFO_BYTES - 1])
 def test_another_format_says_nothing(size: int) -> None:
     assert decode_tcp_info(bytes(size)) is None
+
+
+# The way to one node
+
+
+BEAT, WEB = "heartbeat", "http"
+
+
+class Way:
+    """A watch that is asked once a second."""
+
+    def __init__(self) -> None:
+        self.watch = LinkWatch(late_s=1.0, now=0.0)
+        self.now = 0.0
+
+    def answers(self, *rtts_s: float) -> "Way":
+        for rtt_s in rtts_s:
+            self.now += 1.0
+            self.watch.answered(BEAT, self.now, rtt_s=rtt_s)
+        return self
+
+    def falls_silent(self, times: int, why: Silence = Silence.UNDECIDED, kind: str = BEAT) -> "Way":
+        for _ in range(times):
+            self.now += 1.0
+            self.watch.silent(kind, why)
+            self.watch.unanswered(kind, self.now, asked=self.now - 0.5 if kind == BEAT else None)
+        return self
+
+    def state(self, *, gone: bool = False) -> LinkState:
+        return self.watch.state(self.now, gone=gone)
+
+    def word(self) -> str:
+        return self.state().word
+
+
+def test_a_way_is_well_until_something_is_known_against_it() -> None:
+    assert Way().state() == LinkState(word="ok", since=0.0, trouble=Trouble.NONE)
+    assert in_words(Way().state()) == ""
+
+
+def test_what_the_way_is_like_when_it_is_well_is_learned_from_five_answers_and_never_rises() -> None:
+    way = Way().answers(*[0.002] * 4)
+    assert way.state().base_s is None
+    assert way.answers(0.002).state().base_s == 0.002
+    assert way.answers(*[0.3] * 15).state().base_s == 0.002
+    found = way.state()
+    assert (found.word, found.rtt_s, found.since) == ("high latency", 0.3, 20.0)
+    assert in_words(found) == "answers take 300 ms instead of 2 ms (high latency)"
+    way.answers(*[0.001] * 20)
+    assert (way.word(), way.state().base_s) == ("ok", 0.001)
+
+
+def test_a_way_that_is_slow_from_the_first_answer_on_is_like_that() -> None:
+    assert Way().answers(*[0.4] * 20).word() == "ok"
+
+
+def test_since_is_when_the_word_was_first_said() -> None:
+    way = Way().answers(*[0.002] * 5).falls_silent(1)
+    assert (way.word(), way.state().since) == ("transient", 6.0)
+    way.falls_silent(1)
+    assert way.state().since == 6.0
+    way.falls_silent(1, Silence.FROZEN)
+    assert (way.word(), way.state().since, way.state().trouble) == ("frozen", 8.0, Trouble.TRANSIENT)
+
+
+def test_why_there_is_no_answer_says_more_than_that_there_is_none() -> None:
+    way = Way().answers(*[0.002] * 5).falls_silent(40, Silence.FROZEN)
+    found = way.state()
+    assert (found.word, found.trouble, found.silent_s) == ("frozen", Trouble.PERSISTENT, 40.0)
+    assert in_words(found) == "it takes what is sent and does not answer (frozen)"
+    way.answers(0.002)
+    assert way.word() == "transient"
+
+
+def test_a_question_that_is_still_open_proves_nothing() -> None:
+    way = Way().answers(*[0.002] * 5)
+    way.watch.silent(BEAT, Silence.FROZEN)
+    assert way.word() == "ok"
+    way.answers(0.4)
+    way.watch.unanswered(BEAT, way.now, asked=way.now)
+    assert way.word() == "transient"
+
+
+def test_who_takes_what_is_sent_can_be_reached_even_if_no_new_connection_gets_through() -> None:
+    way = Way().answers(*[0.002] * 5).falls_silent(1, Silence.UNREACHABLE, WEB)
+    assert way.word() == "unreachable"
+    assert in_words(way.state()) == "nothing confirms that what is sent arrives (unreachable)"
+    way.falls_silent(1, Silence.FROZEN)
+    assert way.word() == "frozen"
+    way.watch.answered(WEB, way.now)
+    way.answers(0.002)
+    assert way.word() == "transient"
+
+
+def test_a_silence_of_which_nothing_is_known_is_told_by_how_long_it_lasts() -> None:
+    way = Way().answers(*[0.002] * 5).falls_silent(31)
+    assert in_words(way.state()) == "not a byte for 31 s (persistent)"
+
+
+def test_nobody_listens_is_the_last_word() -> None:
+    way = Way().answers(0.002).falls_silent(1, Silence.FROZEN)
+    assert way.state(gone=True).word == "gone"
+    assert in_words(way.state(gone=True)) == "nobody listens (gone)"
+
+
+def test_a_late_answer_was_slow_and_not_lost() -> None:
+    way = Way().answers(*[0.002] * 5)
+    for _ in range(20):
+        way.falls_silent(1)
+        way.watch.late(way.now - 0.5, 0.7, way.now + 0.2)
+    assert (way.word(), way.state().rtt_s) == ("high latency", 0.7)
+
+
+def test_an_answer_that_comes_after_a_standstill_says_nothing_of_the_way() -> None:
+    way = Way().answers(*[0.002] * 15).falls_silent(12)
+    asked = [way.now - 11.5 + number for number in range(12)]
+    for when in asked:
+        way.watch.late(when, way.now + 0.1 - when, way.now + 0.1)
+    assert way.state().rtt_s == 0.002
+    assert way.word() == "transient"
+    way.watch.late(-9.0, 0.1, way.now)  # Of a question that nobody asked.
+    assert way.state().rtt_s == 0.002
+
+
+def test_segments_sent_again_on_any_connection_are_packet_loss() -> None:
+    way = Way().answers(*[0.002] * 5)
+    way.watch.counted(segments=40, retransmitted=1)
+    way.watch.counted(segments=10, retransmitted=1)
+    way.answers(0.002)
+    found = way.state()
+    assert (found.word, found.retransmitted) == ("packet loss", 0.04)
+    assert in_words(found) == "packets get lost: 4% of segments sent again (packet loss)"
+    late = Way().answers(*[0.002] * 8, 0.21, 0.21)
+    assert in_words(late.state()) == "packets get lost (packet loss)"

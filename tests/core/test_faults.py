@@ -113,7 +113,10 @@ def test_a_fault_begins_and_ends_by_itself() -> None:
     faults = LinkFaults()
     assert faults.deadline == math.inf
     faults.start("n1-redis", Latency(0.2), "200ms", 10.0, now=5.0)
-    assert faults.take() == (Reshaped("n1-redis"), FaultStarted(fault="latency", target="n1-redis", ttl_s=10.0))
+    assert faults.take() == (
+        Reshaped("n1-redis"),
+        FaultStarted(fault="latency", target="n1-redis", value="200ms", ttl_s=10.0),
+    )
     assert faults.shapes("n1-redis") == (Latency(0.2),)
     assert faults.value("n1-redis", "latency") == "200ms"
     assert faults.deadline == 15.0
@@ -138,7 +141,7 @@ def test_faults_of_one_link_add_up_and_one_of_the_same_kind_gives_way() -> None:
         Reshaped("n1-redis"),
         FaultEnded(fault="latency", target="n1-redis"),
         Reshaped("n1-redis"),
-        FaultStarted(fault="latency", target="n1-redis", ttl_s=2.0),
+        FaultStarted(fault="latency", target="n1-redis", value="500ms", ttl_s=2.0),
     )
     assert set(faults.shapes(link.name)) == {Loss(0.1), Latency(0.5)}
     faults.tick(3.0)

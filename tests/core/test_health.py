@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sample_cluster.core.classify import Silence
 from sample_cluster.core.flap import PENALTY, REUSE
 from sample_cluster.core.health import (
     HURRY_S,
@@ -19,6 +20,7 @@ from sample_cluster.core.health import (
     Denied,
     Evidence,
     HealthEvent,
+    HeartbeatLate,
     HeartbeatOk,
     HelperSaid,
     Hold,
@@ -138,7 +140,13 @@ def test_the_first_miss_makes_suspect_and_one_answer_clears_it() -> None:
     assert suspect.new is NodeState.SUSPECT
     assert suspect.reason == "heartbeat 1/3 missed (no answer within 1 s), last answer 6 s ago"
     assert suspect.evidence == Evidence(
-        kind=HEARTBEAT, failed=1, needed=3, last_ok=ROUND_TRIP_S, asked=5.0, answer="no answer within 1 s"
+        kind=HEARTBEAT,
+        failed=1,
+        needed=3,
+        last_ok=ROUND_TRIP_S,
+        asked=5.0,
+        answer="no answer within 1 s",
+        link="transient",
     )
     case.answer()
     (online,) = case.run(5.0)
@@ -760,7 +768,7 @@ def test_the_panic_floor_holds_a_silent_node_and_lets_it_go_when_there_is_room()
     assert case.health.removal_window is None
     assert case.health.why(case.now) == (
         "suspect (held by panic): heartbeat 3/3 missed (40 s ago), http ok 0 s ago;"
-        " stays, since as many as may be out are out"
+        " not a byte for 40 s (persistent); stays, since as many as may be out are out"
     )
     around.room = True
     case.run(5.0)
@@ -1000,13 +1008,129 @@ def test_why_tells_of_a_node_that_never_answered() -> None:
     assert case.health.why(1.0).startswith("suspect: no admin connection, heartbeat 1/3 missed (never answered);")
 
 
-def test_why_of_every_other_state_is_its_reason() -> None:
+def joining() -> Case:
     case = Case()
-    assert case.health.why(0.0) == "left"
-    case.come_online()
-    assert case.health.why(0.0) == "online: 2 heartbeats and 1 HTTP check answered"
-    case.be_removed()
-    assert case.health.why(60.0) == f"removed: {case.health.reason}"
+    case.tell(Registered(boot=BOOT), BEAT)
+    return case
+
+
+def recovering() -> Case:
+    case = Case().come_online().be_removed()
+    case.tell(BEAT)
+    return case
+
+
+def quarantined() -> Case:
+    case = Case().come_online()
+    for _ in range(3):
+        case.fall_silent(HEARTBEAT)
+        case.run_to(NodeState.REMOVED)
+        case.answer()
+        case.run(11.0)
+    return case
+
+
+def draining() -> Case:
+    case = Case().come_online()
+    case.tell(NodeSays(boot=BOOT, state=NodeState.DRAINING))
+    return case
+
+
+def left() -> Case:
+    case = draining()
+    case.tell(NodeSays(boot=BOOT, state=NodeState.LEFT))
+    return case
+
+
+def killed() -> Case:
+    case = Case().come_online()
+    case.answers[HEARTBEAT] = at_once(REFUSED)
+    case.tell(AdminClosed())
+    case.run_to(NodeState.REMOVED)
+    return case
+
+
+def suspect(around: Around | None = None) -> Case:
+    case = Case(around=around).come_online()
+    case.fall_silent(HEARTBEAT)
+    case.run_to(NodeState.SUSPECT)
+    return case
+
+
+def in_tilt() -> Case:
+    around = Around()
+    case = suspect(around)
+    around.judging = around.counting = False
+    return case
+
+
+def held_by_panic() -> Case:
+    case = suspect(Around(room=False))
+    case.run(11.0)
+    return case
+
+
+def held() -> Case:
+    case = Case().come_online()
+    case.tell(HELD)
+    return case
+
+
+def slow() -> Case:
+    case = Case().come_online()
+    for rtt_s in (*[0.001] * 5, *[0.4] * 15):
+        case.tell(HeartbeatOk(boot=BOOT, rtt_s=rtt_s))
+    return case
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (Case, "left"),
+        (joining, "joining: registered; 1 of 2 heartbeats and 0 of 1 HTTP checks answered"),
+        (lambda: Case().come_online(), "online: 2 heartbeats and 1 HTTP check answered"),
+        (
+            slow,
+            "online: 2 heartbeats and 1 HTTP check answered; answers take 400 ms instead of 1 ms (high latency)",
+        ),
+        (suspect, "suspect: heartbeat 1/3 missed (6 s ago), http ok 6 s ago; removal in 10.0–11.0 s unless it answers"),
+        (
+            in_tilt,
+            "suspect: heartbeat 1/3 missed (6 s ago), http ok 6 s ago; stays, since nothing is judged at the moment",
+        ),
+        (
+            held_by_panic,
+            (
+                "suspect (held by panic): heartbeat 3/3 missed (17 s ago), http ok 7 s ago;"
+                " stays, since as many as may be out are out"
+            ),
+        ),
+        (
+            lambda: suspect().be_removed(),
+            "removed: heartbeat 3/3 missed (no answer within 1 s), last answer 16 s ago",
+        ),
+        (killed, "removed: its process is gone: 2 connects refused within 0.5 s"),
+        (held, "removed: held removed by ada for 60 s: a test"),
+        (
+            recovering,
+            "recovering: answers again after 16 s; 1 of 2 heartbeats and 0 of 1 HTTP checks answered",
+        ),
+        (
+            quarantined,
+            "quarantined: answers again after 20 s, but went down too often lately; may come back in 155 s",
+        ),
+        (draining, "drains by its own word"),
+        (left, "left by its own word"),
+    ],
+)
+def test_every_state_has_its_sentence(made: Callable[[], Case], sentence: str) -> None:
+    case = made()
+    assert case.health.why(case.now) == sentence
+
+
+def test_all_states_of_a_judgement_are_among_the_sentences() -> None:
+    told = {made().state() for made in (Case, joining, suspect, recovering, quarantined, draining, killed)}
+    assert told == {*NodeState} - {NodeState.ONLINE, NodeState.CORDONED, NodeState.STALE}
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(3.0, "3 s"), (12.44, "12.4 s"), (0.04, "0 s")])
@@ -1230,7 +1354,8 @@ def test_whatever_happens_the_rules_hold(told: list[tuple[HealthEvent | str, flo
                 assert evidence.kind is Kind.GONE or soft
                 if move.old in (NodeState.ONLINE, NodeState.SUSPECT) and evidence.kind is not Kind.GONE:
                     assert around.room
-            if move.old is NodeState.DRAINING and evidence.kind is not Kind.HELD:
+            # Where old and new are the same only the reason is new, such as by the end of a hold.
+            if move.old is NodeState.DRAINING is not move.new and evidence.kind is not Kind.HELD:
                 assert move.new in {NodeState.LEFT, NodeState.ONLINE, NodeState.REMOVED}
                 assert move.new is not NodeState.REMOVED or not case.health.registered
         assert (case.health.boot or 0) >= boot
@@ -1243,3 +1368,87 @@ def test_whatever_happens_the_rules_hold(told: list[tuple[HealthEvent | str, flo
 def test_a_node_health_knows_its_phase() -> None:
     with pytest.raises(AssertionError):
         NodeHealth("n1", Timings(), now=0.0, phase=1.0)
+
+
+def test_what_silence_of_an_online_node_would_lead_to_is_known_beforehand() -> None:
+    around = Around()
+    case = Case(around=around)
+
+    def window() -> tuple[float, float] | None:
+        return case.health.silence_window_s
+
+    assert window() is None
+    case.come_online()
+    for score, most_s in ((0, 17.0), (2, 19.0), (4, 20.0)):
+        around.score = score
+        promised = window()
+        assert promised is not None
+        assert promised == pytest.approx((10.99, most_s))
+    case.tell(HELD)
+    assert window() is None
+
+
+# The way to the node.
+
+
+def test_evidence_and_sentences_say_what_is_wrong_with_the_way_to_a_node() -> None:
+    case = Case().come_online()
+    case.fall_silent()
+    case.run(6.1)
+    assert case.moves[-1].evidence.link == "transient"
+    case.health.link.silent(HEARTBEAT, Silence.FROZEN)
+    frozen = "it takes what is sent and does not answer (frozen)"
+    case.run(0.5)
+    assert f"; {frozen}; removal in " in case.health.why(case.now)
+    case.run_to(NodeState.REMOVED)
+    removed = case.moves[-1]
+    assert removed.evidence.link == "frozen"
+    assert removed.evidence.to_object(offset_s=0.0)["link"] == "frozen"
+    assert removed.reason.endswith(f", {frozen}")
+    assert case.health.why(case.now).endswith(f", {frozen}")
+
+
+def test_a_killed_process_has_a_way_on_which_nobody_listens() -> None:
+    case = Case().come_online()
+    case.answers[HEARTBEAT] = at_once(REFUSED)
+    case.tell(AdminClosed())
+    assert case.health.link_state(case.now).word == "ok"
+    case.run_to(NodeState.REMOVED)
+    assert case.moves[-1].evidence.link == "gone"
+    assert case.health.link_state(case.now).word == "gone"
+
+
+def test_a_late_answer_tells_of_the_way_and_counts_for_nothing_else() -> None:
+    case = Case().come_online()
+    case.fall_silent(HEARTBEAT)
+    case.run(6.5)
+    failed = case.health.heartbeat.failed
+    for _ in range(5):
+        case.health.link.answered(HEARTBEAT, case.now, rtt_s=ROUND_TRIP_S)
+    assert case.tell(HeartbeatLate(asked=case.health.heartbeat.asked, rtt_s=1.2)) == ()
+    assert (case.state(), case.health.heartbeat.failed) == (NodeState.SUSPECT, failed)
+    assert case.health.link_state(case.now).word == "ok"
+
+
+def test_another_life_of_a_node_has_another_way() -> None:
+    case = Case().come_online()
+    case.fall_silent(HEARTBEAT)
+    case.run(6.5)
+    assert case.health.link_state(case.now).word == "transient"
+    case.tell(Registered(boot=LATER))
+    assert case.health.link_state(case.now).word == "ok"
+
+
+def test_misses_that_are_our_own_fault_say_nothing_of_the_way() -> None:
+    case = Case().come_online()
+    case.fall_silent(HEARTBEAT)
+    case.run(5.5)
+    case.now += 3.0
+    case.health.tick(case.now)
+    assert case.health.uncounted == 1
+    assert case.health.link_state(case.now).word == "ok"
+    around = Around(counting=False)
+    case = Case(around=around).come_online()
+    case.fall_silent(HEARTBEAT)
+    case.run(20.0)
+    assert case.health.link_state(case.now).word == "ok"

@@ -309,6 +309,23 @@ def test_every_mode_has_its_place() -> None:
     assert court.judgement.mode(STANDBY, court.now) is STANDBY
 
 
+def test_every_mode_has_its_sentence() -> None:
+    court = Court().online("n1", "n2")
+    why = court.judgement.why
+    assert why(LEADING, court.now) == "leading"
+    assert why(STANDBY, court.now, leader="c2") == "standby: c2 leads"
+    assert why(STANDBY, court.now) == "standby: nobody leads yet"
+    assert why(BLIND, court.now) == "blind: Redis takes nothing from it; what it finds waits"
+    court.silent = {"n1", "n2"}
+    court.run(6.0)
+    assert why(LEADING, court.now) == "leading, and patient: half of all nodes or more fail at once"
+    court.run(30.0)
+    assert why(LEADING, court.now) == "panic: 1 of 1 that may be out are out; n2 would follow"
+    court.now += 9
+    court.run(0.5)
+    assert why(LEADING, court.now) == "tilt: it stood still for 9 s; judges nobody for 9.5 s"
+
+
 def test_a_node_is_forgotten_and_nobody_is_left_to_wait_for() -> None:
     court = Court().online("n1")
     court.judgement.drop("n1")

@@ -20,8 +20,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from sample_cluster.checker.kernel import look_at
+from sample_cluster.core.classify import Look
 from sample_cluster.core.faults import Bandwidth, Blackhole, Latency, Link, Reset, Way
-from sample_cluster.detour import DetourLoop, ExchangeLine
+from sample_cluster.detour import DetourLoop, ExchangeLine, is_led_around
 from sample_cluster.faults import Exchange
 from wsmon.agent.client import AdminClient, open_admin
 from wsmon.protocol.descriptor import Descriptor, decode_descriptor
@@ -158,7 +160,11 @@ def test_faults_take_hold_of_connections_old_and_new(root: Path, kind: str) -> N
     async def use(rig: Rig) -> None:
         old = await rig.call(kind)
         assert await ask(old) < 0.2
+        assert not is_led_around(old[1].transport)
         await rig.exchange.divert(LINK)
+        # What the kernel says of it from now on is about the relay.
+        assert is_led_around(old[1].transport)
+        assert look_at(old[1].transport) == Look()
         rig.exchange.reshape(LINK, (Latency(0.15),))
         new = await rig.call(kind)
         assert await ask(old) >= 0.3

@@ -40,7 +40,7 @@ from tests.support.redis_kinds import Servers, free_ports, until
 from tests.support.redis_server import start_redis
 from tests.support.store_contract import append, check_store
 from wsmon.agent.client import open_admin
-from wsmon.protocol.frames import Actor
+from wsmon.protocol.frames import Actor, JsonObject
 
 pytestmark = pytest.mark.e2e
 
@@ -295,6 +295,12 @@ async def test_operations_on_a_node(rig: Rig) -> None:
     reached = await admin.command("probe", {"node": "n2", "timeout_ms": 1_000}, actor=ACTOR)
     assert reached.effect is not None
     assert reached.effect["reached"] is True
+    given = await admin.command("probe", {"node": "somebody", "timeout_ms": 500, "address": address}, actor=ACTOR)
+    assert given.effect is not None
+    assert given.effect["reached"] is True  # Whoever asks said where: Redis, which knows nobody of that name, is not.
+    for nonsense in ("nonsense", "a:0", 7):
+        args: JsonObject = {"node": "n2", "timeout_ms": 100, "address": nonsense}
+        assert not (await admin.command("probe", args, actor=ACTOR)).ok
     rig.nodes["n2"].send_signal(signal.SIGSTOP)
     frozen = await admin.command("probe", {"node": "n2", "timeout_ms": 100}, actor=ACTOR)
     assert frozen.effect is not None

@@ -10,8 +10,10 @@ import pytest
 from sample_cluster.checker.dial import RefusedError
 from sample_cluster.checker.http_probe import HttpAnswer
 from sample_cluster.checker.ports import ClusterView, Conflict, Stale, WriteOutcome, Written
+from sample_cluster.checker.prober import LATE_MOST
 from sample_cluster.checker.service import TOLD_AT_ONCE, Checker, no_canary
 from sample_cluster.config import PRODUCTION, PROFILES, TEST, Profile
+from sample_cluster.core.classify import Look, TcpInfo
 from sample_cluster.core.health import Transition
 from sample_cluster.core.lease import Claim, Granted, HeldBy, LeaseAnswer
 from sample_cluster.errors import StoreUnavailableError
@@ -21,7 +23,6 @@ from wsmon.protocol.events import (
     HeartbeatMissed,
     LeaderChanged,
     NodeStateChanged,
-    Unrecognised,
     ZombieRefused,
     body_fields,
     kind_of,
@@ -56,14 +57,19 @@ class FakeLink:
         self._closed = asyncio.Event()
 
     async def ping(self) -> float:
-        await asyncio.sleep(ROUND_TRIP_S)
+        asked = now()
+        await asyncio.sleep(self._world.delay_s.get(self._node.entry.id, ROUND_TRIP_S))
         await self._world._passes(self._node.entry.id)
         await self._node.awake.wait()
         if self._closed.is_set():
             raise UnreachableError("gone")
-        return ROUND_TRIP_S
+        return now() - asked
 
-    async def reaches(self, node: str, *, within_s: float) -> bool | None:
+    def look(self) -> Look:
+        return self._node.look
+
+    async def reaches(self, node: str, *, address: str | None, within_s: float) -> bool | None:
+        self._world.addresses.append(address)
         await asyncio.sleep(ROUND_TRIP_S)
         await self._node.awake.wait()
         if self._closed.is_set():
@@ -97,6 +103,8 @@ class FakeNode:
     says_id: str = ""
     dying_until: float = 0.0
     """Until then connections are taken, and ended at once."""
+    look: Look = field(default_factory=Look)
+    """What the kernel says of connections to it."""
     links: list[FakeLink] = field(default_factory=list)
     awake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -127,6 +135,10 @@ class World:
         self.available = True
         self.helped: list[tuple[str, str]] = []
         """Who was asked about whom."""
+        self.addresses: list[str | None] = []
+        """Where helpers were told that it serves."""
+        self.delay_s: dict[str, float] = {}
+        """Nodes whose heartbeats take so long."""
         self.cut: set[str] = set()
         """Nodes that checkers do not reach, and others do."""
         self.refused: tuple[str, ...] = ()
@@ -162,14 +174,15 @@ class World:
         if name in self.cut:
             await asyncio.Event().wait()
 
-    async def get_health(self, host: str, port: int) -> HttpAnswer:
+    async def get_health(self, host: str, port: int, on_connected: Callable[[Callable[[], Look]], None]) -> HttpAnswer:
         node = self.nodes[f"n{port}"]
+        on_connected(lambda: node.look)
         await self._passes(node.entry.id)
         if not node.alive:
             raise ConnectionRefusedError(111, "Connection refused")
         await asyncio.sleep(ROUND_TRIP_S)
         await node.awake.wait()
-        return HttpAnswer(status=node.status, body=b'{"status":"ok","boot":%d}' % node.entry.boot)
+        return HttpAnswer(status=node.status, body=b'{"status":"ok","boot":%d}' % node.entry.boot, look=node.look)
 
     def state(self, name: str) -> NodeState:
         return self.table[name].state
@@ -286,9 +299,7 @@ class Running:
         return self.checker.mode
 
     def told_of(self, kind: str) -> list[dict[str, Json]]:
-        return [
-            dict(event.fields) for event in self.told.events if isinstance(event, Unrecognised) and event.kind == kind
-        ]
+        return [body_fields(event) for event in self.told.events if kind_of(event) == kind]
 
     def path(self, node: str) -> list[str]:
         return [event.new for event in self.told.events if isinstance(event, NodeStateChanged) and event.node == node]
@@ -382,8 +393,11 @@ async def test_a_frozen_node_is_removed_within_its_window_and_recovers_when_thaw
     async with checking(world, PRODUCTION) as running:
         await asyncio.sleep(31)
         frozen_at = now()
+        assert running.told.target("n1")["removal_window_s"] == [10.99, 17.0]
+        assert running.told.target("n1")["why"] == "online: 2 heartbeats and 1 HTTP check answered"
         world.nodes["n1"].awake.clear()
         await asyncio.sleep(7)
+        assert "removal_window_s" not in running.told.target("n1")
         window = running.told.target("n1")["removal_window"]
         assert isinstance(window, list)
         await asyncio.sleep(9)
@@ -911,6 +925,7 @@ async def test_a_checker_that_stood_still_judges_nobody_for_a_while() -> None:
         assert running.told.state["mode"] == "tilt"
         assert running.told.state["leader"] == "c1"
         assert "tilt_until" in running.told.state
+        assert str(running.told.state["why"]).startswith("tilt: it stood still for 3600")
         assert world.state("n1") is NodeState.ONLINE
         (told,) = running.told_of("tilt")
         assert told == {"gap_s": pytest.approx(3_600.1, abs=0.2), "freeze_s": 10.0}
@@ -944,6 +959,135 @@ async def test_a_canary_that_fails_makes_patient() -> None:
     async with checking(world, PRODUCTION, canary=deaf_canary) as running:
         await asyncio.sleep(30)
         assert running.told.state["score"] == 4
+
+
+# The way to a node.
+
+
+def tcp(**changed: int) -> Look:
+    values: dict[str, float] = dict.fromkeys(
+        ("retransmits", "backoff", "unacked", "retransmitted_total", "last_sent_s", "last_received_s", "rtt_s"), 0
+    )
+    return Look(tcp=TcpInfo(**{**values, "rto_s": 0.2, "segments": 10, **changed}))  # type: ignore[arg-type]
+
+
+def link(running: Running, node: str) -> dict[str, Json]:
+    told = running.told.target(node)["link"]
+    assert isinstance(told, dict)
+    return told
+
+
+async def test_the_way_to_a_node_that_is_well_is_told_with_its_round_trip() -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world) as running:
+        await asyncio.sleep(10)
+        assert link(running, "n1") == {
+            "word": "ok",
+            "since": pytest.approx(wall() - 10, abs=1),
+            "rtt_ms": 1.0,
+            "base_ms": 1.0,
+        }
+
+
+@pytest.mark.parametrize(
+    ("look", "word"),
+    [
+        (Look(unread=768), "frozen"),
+        (tcp(), "frozen"),
+        (tcp(unacked=1, retransmits=2, backoff=2), "unreachable"),
+        (Look(connecting=True), "unreachable"),
+        (Look(), "transient"),
+        (tcp(unacked=1), "transient"),
+    ],
+)
+async def test_a_node_that_falls_silent_is_told_apart_by_what_the_kernel_says(look: Look, word: str) -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world, PRODUCTION) as running:
+        await asyncio.sleep(30)
+        node = world.nodes["n1"]
+        node.look = look
+        node.awake.clear()
+        await asyncio.sleep(20)
+        assert world.state("n1") is NodeState.REMOVED
+        assert world.table["n1"].evidence["link"] == word
+        assert (f"({word})" in world.table["n1"].reason) is (word != "transient")
+        assert link(running, "n1")["word"] == word
+        await asyncio.sleep(30)
+        told = link(running, "n1")
+        assert told.get("trouble", told["word"]) == "persistent"
+        node.look = Look()
+        node.awake.set()
+        await asyncio.sleep(5.5)
+        assert link(running, "n1")["word"] == "transient"
+
+
+async def test_a_killed_node_is_gone() -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world) as running:
+        await asyncio.sleep(2)
+        await world.nodes["n1"].kill()
+        await asyncio.sleep(1)
+        assert world.table["n1"].evidence["link"] == "gone"
+        assert link(running, "n1")["word"] == "gone"
+
+
+async def test_a_slow_way_is_called_slow_even_if_no_answer_comes_in_time() -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world) as running:
+        await asyncio.sleep(10)
+        world.delay_s["n1"] = 0.3  # Above the patience of a heartbeat; helpers reach the node.
+        await asyncio.sleep(11)
+        told = link(running, "n1")
+        assert (told["word"], told["rtt_ms"], told["base_ms"]) == ("high latency", 300.0, 1.0)
+        assert world.state("n1") is NodeState.ONLINE
+        world.delay_s.clear()
+        await asyncio.sleep(11)
+        assert link(running, "n1")["word"] == "ok"
+
+
+async def test_pings_that_are_waited_for_in_vain_are_not_too_many_and_end_with_the_checker() -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world) as running:
+        await asyncio.sleep(2)
+        world.nodes["n1"].awake.clear()
+        await asyncio.sleep(60)
+        prober = running.checker._probers["n1"]
+        assert len(prober._late) == LATE_MOST
+        world.nodes["n1"].awake.set()
+        await asyncio.sleep(1)
+        assert not prober._late
+        assert link(running, "n1")["word"] != "high latency"
+        world.nodes["n1"].awake.clear()
+        await asyncio.sleep(5)
+        assert prober._late
+    assert not prober._late
+
+
+async def test_segments_that_were_sent_again_are_told_as_their_share() -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world) as running:
+        await asyncio.sleep(2)
+        world.nodes["n1"].look = tcp(retransmitted_total=1)
+        await asyncio.sleep(10)
+        told = link(running, "n1")
+        assert told["word"] == "packet loss"
+        assert told["retrans"] == pytest.approx(0.1)
+
+
+async def test_helpers_are_told_where_the_node_serves() -> None:
+    world = World()
+    await three_online(world)
+    async with checking(world):
+        await asyncio.sleep(2)
+        world.nodes["n2"].awake.clear()
+        await asyncio.sleep(1)
+        assert {*world.addresses} == {"127.0.0.1:2"}
 
 
 # Bad input.

@@ -96,7 +96,7 @@ async def test_sixty_clients_connect_within_half_a_second_and_publish_at_the_rat
             assert audit[name] == 0
         assert state["rate"] == 20
         assert state["process"]["rss"] > 0
-        assert state["clients_state"]["c001"] == {"state": "connected", "node": "n1"}
+        assert state["clients_state"]["c001"] == {"state": "connected", "node": "n1", "codec": "json"}
         assert len(state["clients_state"]) == 60
         assert "resume_ms" not in state
         assert running.events == []
@@ -180,7 +180,7 @@ async def test_clients_that_are_handed_over_are_neither_lost_nor_away() -> None:
             state = running.state
             assert state["handovers"] == 6
             assert "resume_ms" not in state
-            assert state["clients_state"]["c001"] == {"state": "connected", "node": "n2"}
+            assert state["clients_state"]["c001"] == {"state": "connected", "node": "n2", "codec": "json"}
             assert [state["audit"][name] for name in ("lost", "duplicated", "inverted", "overdue")] == [0, 0, 0, 0]
             assert state["audit"]["delivered"] == 2 * state["audit"]["published"]
             assert set(running.of("c001")) == {"reconnect_scheduled", "resumed"}
@@ -421,7 +421,7 @@ async def test_a_client_that_was_told_to_stay_away_is_shown_as_stopped() -> None
         await asyncio.sleep(1)
         state = running.state
         assert (state["connected"], state["stopped"], state["reconnecting"]) == (1, 1, 0)
-        assert state["clients_state"]["c001"] == {"state": "stopped", "node": "n1"}
+        assert state["clients_state"]["c001"] == {"state": "stopped", "node": "n1", "codec": "json"}
         assert running.of("c001") == ["client_lost", "reconnect_failed"]
 
 

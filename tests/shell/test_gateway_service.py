@@ -16,7 +16,7 @@ from sample_cluster.gateway.relay import BUFFER_BYTES_MAX, HALF_CLOSED_S, HEAD_B
 from sample_cluster.gateway.service import Gateway, run_until
 from sample_cluster.gateway.sockets import Silence
 from wsmon.errors import OperationRefusedError
-from wsmon.protocol.events import BreakerChanged, EventBody
+from wsmon.protocol.events import BreakerChanged, EventBody, TunnelsCut
 from wsmon.protocol.fields import Fields, dump_object
 from wsmon.protocol.frames import ReadOnlyJson
 from wsmon.protocol.registry import RegistryEntry, Verdict
@@ -264,6 +264,7 @@ async def test_a_removed_nodes_tunnels_are_cut_at_once() -> None:
         await asyncio.sleep(0.5)
         assert run.teller.state["cut"] == 2
         assert run.teller.backend("n1").integer("connections") == 0
+        assert TunnelsCut(node="n1", count=2) in run.teller.events
 
 
 async def test_tunnels_to_an_earlier_life_are_cut() -> None:

@@ -1,5 +1,6 @@
 """One seed, one schedule: which faults come when, and how it ends."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,12 +60,14 @@ class Schedule:
         self.tally: Counter[str] = Counter()
         self._dice = self.world.ground.dice
 
-    def run(self) -> Outcome:
-        """Play it to its end."""
+    def run(self, *, heartbeats: int = 0) -> Outcome:
+        """Play it to its end: `STEPS` faults at least, and until so many heartbeats of a node have passed."""
+        steps = itertools.count()
+        until = heartbeats * self.world.profile.heartbeat.interval_s
         broken = None
         try:
             self.world.start()
-            for _ in range(STEPS):
+            while next(steps) < STEPS or self.world.ground.now < until:
                 (fault,) = self._dice.choices(list(FAULTS), list(FAULTS.values()))
                 self.tally[fault] += 1
                 self.world.ground.say(f"--- {fault}")
@@ -190,6 +193,6 @@ class Schedule:
                 world.break_law(f"{checker.name} still panics")
 
 
-def play(seed: int) -> Outcome:
+def play(seed: int, *, heartbeats: int = 0) -> Outcome:
     """Play one schedule."""
-    return Schedule(seed).run()
+    return Schedule(seed).run(heartbeats=heartbeats)

@@ -1,5 +1,6 @@
 """A whole cluster: Redis, nodes, two checkers, and the laws that they are under."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sample_cluster.config import DEMO, Profile
@@ -113,8 +114,9 @@ class World:
             for move, _ in moved:
                 drained = move.old is NodeState.DRAINING and move.new is NodeState.REMOVED
                 (self._drained.add if drained else self._drained.discard)((checker.name, move.node))
-            for move, allowed in moved:
-                self._judge_move(checker, move, allowed=allowed)
+            for number, (move, allowed) in enumerate(moved):
+                later = [other for other, _ in moved[number + 1 :]]
+                self._judge_move(checker, move, allowed=allowed, later=later)
 
     def _judge(self, verdict: Verdict, transition: Transition, who: str) -> None:
         before = self._last.get(verdict.node)
@@ -130,7 +132,7 @@ class World:
         if before is not None and (verdict.boot or 0) < (before.boot or 0):
             self.break_law(f"boot {verdict.boot} of {verdict.node} came back after {before.boot}")
 
-    def _judge_move(self, checker: SimChecker, move: Transition, *, allowed: bool) -> None:
+    def _judge_move(self, checker: SimChecker, move: Transition, *, allowed: bool, later: Sequence[Transition]) -> None:
         if move.new is not NodeState.REMOVED or move.evidence.kind in (Kind.HELD, Kind.WORD):
             return
         node, evidence = self.nodes[move.node], move.evidence
@@ -151,15 +153,17 @@ class World:
             self.break_law(
                 f"{checker.name} has not led for long enough to have counted what {move.node} is removed for"
             )
-        self._judge_floor(checker, move)
+        self._judge_floor(checker, move, later)
         self._judge_truth(checker, move, node)
 
-    def _judge_floor(self, checker: SimChecker, move: Transition) -> None:
+    def _judge_floor(self, checker: SimChecker, move: Transition, later: Sequence[Transition]) -> None:
         if move.old not in JUDGED:
             return
         # Who fell silent while it drained takes no room from others before it is gone.
+        # Whoever went only after this one was still there when it was judged.
+        went = {other.node: other.old for other in reversed(later) if other.old in JUDGED}
         standing = [
-            (health.state, health.hard)
+            (went[name], False) if name in went else (health.state, health.hard)
             for name, health in checker.judgement.nodes.items()
             if (checker.name, name) not in self._drained
         ]
