@@ -50,6 +50,7 @@ class Terminal:
         """Exit status once it has ended; negative for a signal."""
         self._answers = answers
         self._stalled = threading.Event()
+        self._closing = threading.Event()
         environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
         environment |= {"TERM": "xterm-256color", **(env or {})}
         master, slave = pty.openpty()
@@ -72,12 +73,12 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
-        while True:
+        while not self._closing.is_set():
             if self._stalled.is_set():
                 threading.Event().wait(0.02)
                 continue
             try:
-                if not select.select([self._master], [], [], 0.2)[0]:
+                if not select.select([self._master], [], [], 0.05)[0]:
                     continue
                 piece = os.read(self._master, 65_536)
             except (OSError, ValueError):
@@ -156,8 +157,14 @@ class Terminal:
         shown = output.rfind(SHOWS_CURSOR) > output.rfind(b"\x1b[?25l")
         return left and shown and termios.tcgetattr(self._slave)[:4] == self.before[:4]
 
+    def _end_reading(self) -> None:
+        """Let the reader go before its descriptor is closed: the next terminal may get the same number."""
+        self._closing.set()
+        self._reader.join(5)
+
     def hang_up(self) -> None:
         """Close the terminal, as a closed window does."""
+        self._end_reading()
         os.close(self._slave)
         os.close(self._master)
         self._slave = self._master = -1
@@ -172,6 +179,7 @@ class Terminal:
             except AssertionError:
                 os.kill(self.pid, signal.SIGKILL)
                 self.wait_for_end()
+        self._end_reading()
         for fd in (self._slave, self._master):
             if fd >= 0:
                 os.close(fd)
