@@ -511,7 +511,7 @@ def key_of(text: str, command: str) -> str:
     if len(text) == 1 and text.isprintable() and not text.isspace() and not unicodedata.combining(text):
         return _name_of(text)
     key = text.lower()
-    if key in _FORBIDDEN:
+    if key in _FORBIDDEN and key not in USUAL_KEYS.get(command, ()):
         raise ConfigError(f"{command} cannot have {text!r}: {_FORBIDDEN[key]}")
     if key.startswith(("alt+", "meta+", "super+", "ctrl+alt+")):
         raise ConfigError(f"{command} cannot have {text!r}: not every terminal sends it")

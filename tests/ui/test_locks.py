@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support import frames
 from tests.support.frames import FakeLive, FakePlayer
 from wsmon.commands import COMMANDS, USUAL_KEYS, Group
@@ -30,6 +32,7 @@ def may_act(app: WsmonApp) -> bool:
     return app.may_act
 
 
+@pytest.mark.timeout(60)  # Hundreds of keys.
 async def test_locked_no_key_sends_anything(tmp_path: Path) -> None:
     live = FakeLive(frames.healthy())
     app = app_of(live, tmp_path, armed=False)
