@@ -101,34 +101,63 @@ def cpu_s(processes: list[psutil.Process]) -> float:
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
-async def measure(args: argparse.Namespace) -> None:
-    """Run the storms and print what came of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one way to the nodes did."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    node_ms: float
+    """CPU time of the nodes for one handshake."""
+    relay_ms: float
+    told: int
+    """Clients that were told to wait."""
+    failed: Counter[str]
+
+
+async def measure(*, nodes: int, at_once: int, seconds: float) -> dict[str, Measured]:
+    """Return what came of a storm straight to the nodes, and of one through the gateway."""
+    results: dict[str, Measured] = {}
     async with Rig() as rig:
-        names = [f"n{number}" for number in range(1, args.nodes + 1)]
-        nodes = [await rig.role(PeerKind.NODE, name) for name in names]
+        names = [f"n{number}" for number in range(1, nodes + 1)]
+        addresses = [await rig.role(PeerKind.NODE, name) for name in names]
         for name in names:
             await rig.judge(name)
         gateway = await rig.role(PeerKind.GATEWAY, "gateway")
         workers = [psutil.Process(rig.pids[name]) for name in names]
         relay = psutil.Process(rig.pids["gateway"])
         turn = count()
-        print(f"{len(nodes)} nodes, {args.at_once} clients at a time, {os.cpu_count()} cores for everything")
-        columns = ("per second", "p50 ms", "p99 ms", "node CPU ms", "a core could", "gateway CPU ms", "told to wait")
-        print(f"{'':<9}" + "".join(f"{column:>16}" for column in columns))
         for name, target in (
-            ("direct", lambda: nodes[next(turn) % len(nodes)]),
+            ("direct", lambda: addresses[next(turn) % nodes]),
             ("gateway", lambda: gateway),
         ):
-            await storm(target, at_once=args.at_once, seconds=1.0)
+            await storm(target, at_once=at_once, seconds=1.0)
             used, carried, started = cpu_s(workers), cpu_s([relay]), time.monotonic()
-            tally = await storm(target, at_once=args.at_once, seconds=args.seconds)
+            tally = await storm(target, at_once=at_once, seconds=seconds)
             took_s, done = time.monotonic() - started, len(tally.took_s)
-            if tally.failed:
-                print(f"{name}: failed: {dict(tally.failed)}", file=sys.stderr)
             cuts = [cut * 1_000 for cut in statistics.quantiles(tally.took_s, n=100)]
-            node_ms, relay_ms = (cpu_s(workers) - used) / done * 1_000, (cpu_s([relay]) - carried) / done * 1_000
-            values = (done / took_s, cuts[49], cuts[98], node_ms, 1_000 / node_ms, relay_ms, len(tally.told))
-            print(f"{name:<9}" + "".join(f"{value:>16.{0 if value >= 100 else 2}f}" for value in values))
+            results[name] = Measured(
+                per_second=done / took_s,
+                p50_ms=cuts[49],
+                p99_ms=cuts[98],
+                node_ms=(cpu_s(workers) - used) / done * 1_000,
+                relay_ms=(cpu_s([relay]) - carried) / done * 1_000,
+                told=len(tally.told),
+                failed=tally.failed,
+            )
+    return results
+
+
+def show(results: dict[str, Measured]) -> None:
+    """Print the table."""
+    columns = ("per second", "p50 ms", "p99 ms", "node CPU ms", "a core could", "gateway CPU ms", "told to wait")
+    print(f"{'':<9}" + "".join(f"{column:>16}" for column in columns))
+    for name, it in results.items():
+        if it.failed:
+            print(f"{name}: failed: {dict(it.failed)}", file=sys.stderr)
+        values = (it.per_second, it.p50_ms, it.p99_ms, it.node_ms, 1_000 / it.node_ms, it.relay_ms, it.told)
+        print(f"{name:<9}" + "".join(f"{value:>16.{0 if value >= 100 else 2}f}" for value in values))
 
 
 def main() -> None:
@@ -137,7 +166,9 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0)
-    asyncio.run(measure(parser.parse_args()))
+    args = parser.parse_args()
+    print(f"{args.nodes} nodes, {args.at_once} clients at a time, {os.cpu_count()} cores for everything")
+    show(asyncio.run(measure(nodes=args.nodes, at_once=args.at_once, seconds=args.seconds)))
 
 
 if __name__ == "__main__":

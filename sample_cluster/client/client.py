@@ -20,7 +20,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -128,10 +128,12 @@ class Client:
         dice: random.Random | None = None,
         on_change: Callable[[Change], None] | None = None,
         first_delay_s: float = 0.0,
+        turnstile: asyncio.Semaphore | None = None,
     ) -> None:
         """The first attempt is made `first_delay_s` after `start`. `on_change` must not block.
 
-        Of several addresses each attempt takes another one than the attempt before.
+        Clients of one process may share a `turnstile` that lets only so many of them attempt at a time: if all did at
+        once, they would wait for their own process until each had run out of patience with its node. Of several addresses each attempt takes another one than the attempt before.
 
         Raises:
             ValueError: there is no address.
@@ -142,6 +144,7 @@ class Client:
         self._route = Route([url] if isinstance(url, str) else url, self._dice)
         self._on_change = on_change
         self._first_delay_s = first_delay_s
+        self._turnstile = turnstile or nullcontext()
         self._way: Reconnect | None = None
         self._task: asyncio.Task[None] | None = None
         self._replan = asyncio.Event()
@@ -184,6 +187,11 @@ class Client:
     def connected(self) -> bool:
         """Whether a node serves the client right now."""
         return self._link is not None
+
+    @property
+    def session(self) -> str:
+        """The id of the session, empty before there is one; nobody can take it over without its secret."""
+        return "" if self._session is None else self._session[0]
 
     @property
     def welcomes(self) -> int:
@@ -309,7 +317,9 @@ class Client:
     async def _run(self, way: Reconnect) -> None:
         try:
             while await self._slot(way):
-                await self._go(way)
+                async with self._turnstile:
+                    if way.phase is not Phase.STOPPED:  # The connection that it was to leave may have been told so.
+                        await self._go(way)
         finally:
             for link in self._links:
                 if link.closing is None:  # Otherwise its closing handshake is bounded.

@@ -13,6 +13,11 @@ without an invitation waits only if the line has room for both. A caller is know
 address share their invitations.
 
 How fast the nodes are is measured whenever the line is not empty, because only then it is they who are waited for.
+Without a line they do at least what is asked of them: that can show that they are faster than we thought, never that
+they are slower.
+
+`Release` stands at the other end of a connection. When a node dies, all its clients would hear of it at once; those
+who are more than the other nodes can take are told a little later, each at the time at which there is room for it.
 
 All times are monotonic seconds, given by the caller.
 """
@@ -33,6 +38,13 @@ RESERVE: Final = 0.1
 """Share of each second's places for those who came when told and found no room all the same."""
 LATE_S: Final = 2
 """An invitation holds this many seconds longer than its own."""
+BURST_SHARE: Final = 0.5
+"""Of what the nodes do in the time over which clients spread themselves, so many are let go of at once. They come while
+the next are let go of already: with half of it, there are never more than one and a half times of what is done."""
+CROWD_S: Final = 0.2
+CROWD_SHARE: Final = 0.25
+"""Those whose connections end within this long, or this share of the time over which they spread, may be a crowd: a dead
+node's connections end all at once, those that are closed one by one are never many in so short a time."""
 AHEAD_S: Final = 120
 """Nobody is sent away for longer. More callers than there are places until then get none."""
 
@@ -109,23 +121,49 @@ class Speed:
 
     def __init__(self, per_node: float = HANDSHAKES_PER_S) -> None:
         self.per_node = per_node
-        self._since: float | None = None
-        self._nodes = 0
-        self._done = 0
+        self.measured = False
+        """Whether `per_node` is more than what was believed at the beginning."""
+        self._busy = _Count()
+        self._any = _Count()
 
     def done(self, now: float, *, waiting: bool, nodes: int) -> None:
         """Count a handshake; `waiting` says whether more wait, `nodes` how many nodes share the work."""
-        if not waiting or not nodes:
-            self._since = None
+        if not nodes:
+            self._busy, self._any = _Count(), _Count()
             return
-        if self._since is None or nodes != self._nodes:
-            self._since, self._nodes, self._done = now, nodes, 0
+        at_least = self._any.add(now, nodes)
+        if at_least is not None and at_least > self.per_node:
+            self._learn(at_least)
+        if not waiting:
+            self._busy = _Count()
             return
-        self._done += 1
-        if now - self._since >= MEASURED_S:
-            measured = self._done / (now - self._since) / nodes
-            self.per_node = max((self.per_node + measured) / 2, HANDSHAKES_PER_S_LEAST)
-            self._since, self._done = now, 0
+        measured = self._busy.add(now, nodes)
+        if measured is not None:
+            self._learn((self.per_node + measured) / 2)
+
+    def _learn(self, per_node: float) -> None:
+        self.per_node, self.measured = max(per_node, HANDSHAKES_PER_S_LEAST), True
+
+
+@dataclass(slots=True)
+class _Count:
+    """Handshakes of the same nodes since a moment; nothing before the first."""
+
+    since: float = -math.inf
+    nodes: int = 0
+    done: int = 0
+
+    def add(self, now: float, nodes: int) -> float | None:
+        """Count one; return how many each node does in a second, once they were counted for long enough."""
+        if nodes != self.nodes:
+            self.since, self.nodes, self.done = now, nodes, 0
+            return None
+        self.done += 1
+        if now - self.since < MEASURED_S:
+            return None
+        each = self.done / (now - self.since) / nodes
+        self.since, self.done = now, 0
+        return each
 
 
 @dataclass(slots=True)
@@ -212,3 +250,30 @@ class Line:
             self._kept_from = keep_from
             for due in [due for due in self._seconds if due < keep_from]:
                 del self._seconds[due]
+
+
+class Release:
+    """When to let go of clients whose node is gone. They come back at once, spread over `spread_s`.
+
+    Connections also end one by one, however busy the nodes are; that is no crowd and nobody is kept for it.
+    """
+
+    def __init__(self, *, spread_s: float, most_s: float) -> None:
+        """Nobody is kept for longer than `most_s`: by then a client finds out for itself."""
+        self._spread_s = spread_s
+        self._most_s = most_s
+        self._crowd_s = min(CROWD_S, CROWD_SHARE * spread_s)
+        self._since = -math.inf
+        self._next = -math.inf
+
+    def wait_s(self, now: float, *, per_s: float) -> float:
+        """Count one more client; return how long to keep it, 0 if there is room for it now.
+
+        `per_s` is how many handshakes the other nodes do in a second.
+        """
+        if now - self._since > self._crowd_s and self._next <= now:
+            self._since, self._next = now, -math.inf
+        self._next = max(self._next, now - BURST_SHARE * self._spread_s) + 1 / per_s
+        wait_s = max(0.0, self._next - now)
+        # Those who are too many for `most_s` are shared out evenly over it.
+        return wait_s if wait_s <= self._most_s else math.fmod(wait_s, self._most_s)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import Counter, deque
@@ -23,6 +24,9 @@ ROOMS: Final = ("room.1", "room.2", "room.3")
 CLIENTS_MAX: Final = 5_000
 RATE_MAX: Final = 10_000.0
 PUBLISH_S: Final = 0.25
+TELLING_SHARE: Final = 0.1
+"""Share of its time that the process spends on describing its clients one by one. When thousands are on their way at
+once this is what would hold them up: every attempt takes several turns of the loop."""
 PROCESS_EVERY: Final = 4
 """The process's own figures are measured with every so many-th publication of the state."""
 TICK_LEAST_S: Final = 0.02
@@ -32,6 +36,8 @@ BEHIND_MOST_S: Final = 1.0
 PACE_S: Final = 0.5
 PACE_CLIENTS_S: Final = 500.0
 """New clients come within half a second, or at this many each second."""
+ATTEMPTS_AT_ONCE: Final = 64
+"""Clients that attempt to connect at a time: this process is through with so many long before their patience ends."""
 ALL_TOLD: Final = 200
 """A fleet up to this size tells of all its clients, a larger one of those away or just back."""
 RESUMES_KEPT: Final = 1_000
@@ -90,6 +96,8 @@ class Fleet:
         self._resumes_s: deque[float] = deque(maxlen=RESUMES_KEPT)
         self._handovers = 0
         self._process: JsonObject = {}
+        self._clients_state: JsonObject = {}
+        self._describe_at = -math.inf
         self._rate_changed = asyncio.Event()
         self._turn = 0
         self._skipped = 0
@@ -101,6 +109,7 @@ class Fleet:
             back=self._back,
             unix=self._unix,
             known=self._numbers.__contains__,
+            turnstile=asyncio.Semaphore(ATTEMPTS_AT_ONCE),
         )
 
     async def serve(self) -> None:
@@ -234,13 +243,20 @@ class Fleet:
         while True:
             if count % PROCESS_EVERY == 0:
                 self._process = self._role.process_state()
-            self._role.agent.publish(self.state(clock()))
+            started = clock()
+            described = started >= self._describe_at
+            self._role.agent.publish(self.state(started))
+            if described:
+                self._describe_at = started + (clock() - started) / TELLING_SHARE
             count += 1
             await asyncio.sleep(PUBLISH_S)
 
     def state(self, now: float) -> JsonObject:
         """Return the fleet's admin state."""
         members = self._members
+        if now >= self._describe_at:
+            told = len(members) <= ALL_TOLD
+            self._clients_state = {item.name: item.state(now) for item in members if told or item.notable(now)}
         counts = Counter(
             "connected"
             if member.client.connected
@@ -262,9 +278,7 @@ class Fleet:
             "handovers": self._handovers,
             "protobuf": sum(member.protobuf for member in members),
             "audit": asdict(self._auditor.counts(now)),
-            "clients_state": {
-                member.name: member.state(now) for member in members if len(members) <= ALL_TOLD or member.notable(now)
-            },
+            "clients_state": self._clients_state,
             "process": self._process,
         }
         if self._resumes_s:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sample_cluster.client import (
@@ -82,7 +82,7 @@ class Member:
         self._back_at: float | None = None
         self.client = Client(
             url,
-            options,
+            replace(options, name=name),
             dice=dice,
             on_change=self._changed,
             first_delay_s=first_delay_s,
@@ -125,6 +125,8 @@ class Member:
         """Return how it stands, for the admin socket."""
         client = self.client
         state: JsonObject = {"state": self._word(), "codec": "protobuf" if self.protobuf else "json"}
+        if client.session:
+            state["session"] = client.session
         if self._node is not None:
             state["node"] = self._node
         if client.phase in (Phase.CONNECTED, Phase.STOPPED):

@@ -5,6 +5,7 @@ import random
 import socket
 
 from sample_cluster.errors import StartError
+from sample_cluster.gateway.entry import with_load
 from sample_cluster.gateway.redis_table import RedisTable
 from sample_cluster.gateway.service import Gateway, raise_open_files, run_until
 from sample_cluster.redis_link import connect_redis
@@ -31,6 +32,7 @@ async def run_gateway(settings: RoleSettings, *, host: str = "127.0.0.1", port: 
             ask_to_move=_MoveAsker(settings.id),
             dice=random.Random(),
             process_state=role.process_state,
+            announce=lambda load: role.membership.change(with_load(role.membership.entry, load)),
             tunnels_max=raise_open_files(),
         )
         try:

@@ -18,6 +18,9 @@ Each end of a joined tunnel is an asyncio protocol that writes to the other. Wha
 the reading of the other, so that a tunnel holds at most a write buffer and what was read last for each direction. The
 end of one direction is passed on as such; a tunnel of which one direction is over ends a while later, whatever the
 other direction does.
+
+A node that dies ends all its tunnels at once. Its clients are let go of as fast as the other nodes can take them, see
+`Release`: a tunnel whose node's end is over may be kept for a moment. It counts for no node any more.
 """
 
 import asyncio
@@ -32,7 +35,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from sample_cluster.core.address import split_address
-from sample_cluster.core.admission import Head, Line, Newcomers, judge_head
+from sample_cluster.core.admission import Head, Line, Newcomers, Release, judge_head
 from sample_cluster.core.balancer import Balancer, BreakerChange
 from sample_cluster.gateway.sockets import Silence, tune
 
@@ -213,6 +216,7 @@ class Tunnel:
 
     __slots__ = (
         "_head",
+        "_kept",
         "_relay",
         "_shaking",
         "_stage",
@@ -242,6 +246,8 @@ class Tunnel:
         """Whether the balancer is to be told how a handshake ended."""
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._kept: asyncio.TimerHandle | None = None
+        """Lets go of the client of a node that is gone."""
 
     def begin(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the client's request."""
@@ -272,12 +278,13 @@ class Tunnel:
             self.server.abort()
 
     def node_removed(self) -> bool:
-        """Leave the node; say whether that cut the tunnel. Whoever has no answer yet goes to another node."""
+        """Leave the node; say whether that ended the tunnel. Whoever has no answer yet goes to another node."""
         if self._stage is _Stage.JOINING:
             if self.server is not None:
                 self.server.settle(answered=False)
             return False
-        self.cut()
+        if not self._keep(self.client.abort):
+            self.cut()
         return True
 
     # What the client does before there is a node.
@@ -457,6 +464,8 @@ class Tunnel:
         if other is None:
             end.close()
             return
+        if end is self.server and not other.finished and self._keep(self.client.close):
+            return
         other.end()
         if other.finished:
             self.client.close()
@@ -476,12 +485,33 @@ class Tunnel:
             if self._task is not None:
                 self._task.cancel()
         other = end.other
-        if other is not None:
-            if error is None:
-                other.close()
-            else:
-                other.abort()
+        if other is not None and (end is self.client or self._kept is None):
+            end_other = other.close if error is None else other.abort
+            over = end is self.client or other.finished or other.transport is None or self._timer is not None
+            if over or not self._keep(end_other):  # What is over on one side already is no surprise to the other.
+                end_other()
         self._end_if_over()
+
+    def _keep(self, let_go: Callable[[], None]) -> bool:
+        """Leave the node, and let go of the client when there is room for it elsewhere; False if there is now."""
+        relay = self._relay
+        if self._kept is not None:
+            return True
+        wait_s = relay.release_in_s(self.node) if self._upgrade else 0.0
+        if wait_s <= 0:
+            return False
+        self._stop_timer()
+        self._leave()
+        self._kept = asyncio.get_running_loop().call_later(wait_s, self._let_go, let_go)
+        relay.kept.add(self)
+        if self.server is not None:
+            self.server.abort()
+        return True
+
+    def _let_go(self, let_go: Callable[[], None]) -> None:
+        self._relay.kept.discard(self)
+        self._set_timer(HALF_CLOSED_S, self.cut)
+        let_go()
 
     def _end_if_over(self) -> None:
         if self.client.transport is not None or self._task is not None:
@@ -489,6 +519,9 @@ class Tunnel:
         if self.server is not None and self.server.transport is not None:
             return
         self._stop_timer()
+        if self._kept is not None:
+            self._kept.cancel()
+            self._relay.kept.discard(self)
         self._leave()
         self._relay.tunnels.discard(self)
 
@@ -541,6 +574,7 @@ class Relay:
         wait_s: float,
         head_within_s: float,
         silence: Silence,
+        release: Release,
         tunnels_max: int,
         connect: Connect | None = None,
         tune: Tune = tune,
@@ -565,6 +599,9 @@ class Relay:
         """The line, its head first."""
         self.returned: dict[Tunnel, None] = {}
         """Those that a node did not take after all, and the others have no room for: they come before the line."""
+        self.release = release
+        self.kept: set[Tunnel] = set()
+        """Those whose node is gone and whose client has not been let go of."""
         self.on_breaker: Callable[[BreakerChange], object] = lambda _change: None
         self.now = loop.time
         self.connect = connect or loop.create_connection
@@ -591,6 +628,12 @@ class Relay:
     def waiting(self) -> int:
         """How many wait for a node with room."""
         return len(self.arrived) + len(self.returned)
+
+    def release_in_s(self, node: str | None) -> float:
+        """Return how long to keep a client whose node is gone; 0 if it may go at once."""
+        now = self.now()
+        others = self.balancer.usable(now, without=() if node is None else (node,))
+        return self.release.wait_s(now, per_s=self.line.speed.per_node * max(1, others))
 
     def step_out(self, tunnel: Tunnel) -> None:
         """Take a tunnel out of the line if it is there."""

@@ -14,6 +14,7 @@ from sample_cluster.core.admission import Release
 from sample_cluster.core.balancer import Balancer, BreakerChange, Move
 from sample_cluster.core.breaker import BreakerTiming
 from sample_cluster.errors import StoreUnavailableError
+from sample_cluster.gateway.entry import Load
 from sample_cluster.gateway.ports import AskToMove, HealthTable, Teller
 from sample_cluster.gateway.relay import Relay, Tune
 from sample_cluster.gateway.sockets import Silence, tune
@@ -21,6 +22,7 @@ from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import WsmonError
 from wsmon.protocol.events import BreakerChanged, TunnelsCut
 from wsmon.protocol.frames import JsonObject
+from wsmon.protocol.registry import ENTRY_RENEW_S
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Gateway:
         ask_to_move: AskToMove,
         dice: random.Random,
         process_state: Callable[[], JsonObject] = dict,
+        announce: Callable[[Load], object] = lambda _: None,
         tunnels_max: int = TUNNELS_MAX,
         tune: Tune = tune,
     ) -> None:
@@ -78,6 +81,7 @@ class Gateway:
         self._teller = teller
         self._ask_to_move = ask_to_move
         self._process_state = process_state
+        self._announce = announce
         self._clock = asyncio.get_running_loop().time
         self._read_at: float | None = None
         self._moved = 0
@@ -92,6 +96,7 @@ class Gateway:
             group.create_task(self._follow_table(), name="table")
             group.create_task(self._even_out(), name="even-out")
             group.create_task(self._publish(), name="publish")
+            group.create_task(self._tell_load(), name="load")
 
     async def close(self) -> None:
         """Cut everything."""
@@ -148,6 +153,18 @@ class Gateway:
             state["process"] = process
             self._teller.publish(state)
             await asyncio.sleep(PUBLISH_S)
+
+    async def _tell_load(self) -> None:
+        """Tell the nodes what their handshakes are worth, which they cannot know themselves."""
+        while True:
+            speed = self.relay.line.speed
+            self._announce(
+                Load(
+                    connections={node: self.balancer.connections(node) for node in self.balancer.nodes},
+                    handshakes_per_s=speed.per_node if speed.measured else None,
+                )
+            )
+            await asyncio.sleep(ENTRY_RENEW_S)
 
     def _state(self) -> JsonObject:
         now = self._clock()

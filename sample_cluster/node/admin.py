@@ -7,11 +7,12 @@ import signal
 from typing import Final
 
 from sample_cluster.core.address import split_address
-from sample_cluster.core.drain import Drain
+from sample_cluster.core.drain import Drain, Pace
 from sample_cluster.errors import StoreUnavailableError
 from sample_cluster.membership import REDIS_ERRORS
 from sample_cluster.node.connection import RESTART, ClientConnection
-from sample_cluster.node.server import Node
+from sample_cluster.node.listing import register_queries
+from sample_cluster.node.server import DRAIN_LEAD_S, Node
 from sample_cluster.role import Role
 from wsmon.errors import OperationRefusedError, RemoteProtocolError
 from wsmon.protocol.fields import Fields
@@ -27,6 +28,7 @@ DEADLINE_MOST_S: Final = 3_600.0
 
 def register_operations(role: Role, node: Node) -> None:
     """Offer everything that can be asked of a node."""
+    register_queries(role.agent, node)
     operations = Operations(role, node)
     for name in ("drain", "undrain", "cordon", "uncordon", "disconnect", "revoke", "kill", "log_level"):
         run = getattr(operations, name)
@@ -49,9 +51,24 @@ class Operations:
         return self._drain_effect(self._node.drain(deadline_s=deadline_s, rate=rate))
 
     def check_drain(self, command: Command) -> ReadOnlyJson:
-        """Say how many connections a drain would move."""
-        deadline_s, _ = self._drain_args(command)
-        return {"connections": len(self._node.hub.connections), "deadline_s": deadline_s}
+        """Say how many connections a drain would move, where to, and how fast."""
+        deadline_s, rate = self._drain_args(command)
+        count, survivors = len(self._node.hub.connections), self._node.lookout.survivors
+        pace = Pace.of(count, survivors, deadline_s=deadline_s, lead_s=DRAIN_LEAD_S, rate=rate)
+        effect: JsonObject = {
+            "connections": count,
+            "deadline_s": deadline_s,
+            "rate": round(pace.rate, 1),
+            "hurried": pace.hurried,
+            "eta_s": round(min(deadline_s, DRAIN_LEAD_S + count / pace.rate) if count else 0.0, 1),
+            "survivors": {
+                node: {} if connections is None else {"connections": connections}
+                for node, connections in sorted(survivors.connections.items())
+            },
+        }
+        if survivors.capacity is not None:
+            effect["handshakes_per_s"] = round(survivors.capacity, 1)
+        return effect
 
     def _drain_args(self, command: Command) -> tuple[float, float | None]:
         fields = _fields(command)
@@ -92,13 +109,12 @@ class Operations:
         return {"cordoned": False}
 
     async def disconnect(self, command: Command) -> ReadOnlyJson:
-        """Close one connection or one session with 1012, or ask the first `count` to go elsewhere."""
+        """Close one connection or one session with 1012, or ask the `count` oldest to go elsewhere, in a steady stream."""
         chosen = self._chosen(command)
         if "count" in command.args:
             # Nobody in particular is meant: this is about balance, and need not hurt.
-            self._node.send_away(chosen)
-        else:
-            self._node.close(chosen, RESTART, "disconnected by an operator")
+            return {"closed": len(chosen), "rate": round(self._node.send_away(chosen), 1)}
+        self._node.close(chosen, RESTART, "disconnected by an operator")
         return {"closed": len(chosen)}
 
     def check_disconnect(self, command: Command) -> ReadOnlyJson:
@@ -134,7 +150,7 @@ class Operations:
             if fields.has("session"):
                 name = fields.text("session")
                 return tuple(item for item in connections if item.session == name)
-            return connections[: fields.integer("count", least=1)]
+            return self._node.staying[: fields.integer("count", least=1)]
         except RemoteProtocolError as error:
             raise OperationRefusedError("bad_args", error.message) from None
 

@@ -38,6 +38,7 @@ from sample_cluster.core.messages import (
     Frame,
     GoAway,
     GoAwayReason,
+    Hello,
     Ping,
     Pong,
     Publish,
@@ -95,6 +96,8 @@ UNANSWERED_MOST: Final = 1_024
 REPAIR_RETRY_MS: Final = 250
 """A log that is being repaired is worth another try soon."""
 CATCH_UP_PAUSE_S: Final = 0.1
+CLIENT_LONGEST: Final = 64
+"""Characters of a client's name that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +118,16 @@ class Services:
 class ClientConnection:
     """One accepted connection. `serve` until it is closed."""
 
-    def __init__(self, name: str, socket: ServerConnection, services: Services) -> None:
-        self.name = name
+    def __init__(self, number: int, socket: ServerConnection, services: Services) -> None:
+        """`number` is this connection's alone as long as the process lives."""
+        self.number = number
+        self.name = f"{services.terms.node}-{number}"
+        self.client = ""
+        """The name that the client gave itself; one that resumes a session gives none."""
+        self.address = _address(socket)
+        """The peer's: behind a gateway, the gateway's."""
+        self.bytes_in = 0
+        self.bytes_out = 0
         self.since = time.time()
         self.boot = services.terms.boot
         self.codec: Codec = codec_for(socket.subprotocol)
@@ -171,6 +182,7 @@ class ClientConnection:
         try:
             async for message in self._socket:
                 self._hub.bytes_in += len(message)
+                self.bytes_in += len(message)
                 wait_s = self._received(len(message))
                 for frame in self.codec.decode_client(message):
                     self._handle(frame)
@@ -213,6 +225,7 @@ class ClientConnection:
             written = self._outbound.take(WRITE_MOST)
             transport.write(written)
             self._hub.bytes_out += len(written)
+            self.bytes_out += len(written)
         self._marked = len(self._outbound) > 0
         return self._marked
 
@@ -294,6 +307,8 @@ class ClientConnection:
                     return
                 case _:
                     pass
+        elif isinstance(frame, Hello):
+            self.client = frame.client.get("name", "")[:CLIENT_LONGEST]
         self.protocol.receive(frame, self._loop.time())
         self._carry_out()
 
@@ -542,3 +557,12 @@ class ClientConnection:
             case None:
                 pass
         self._timer = self._loop.call_at(self._beat.deadline, self._tick)
+
+
+def _address(socket: ServerConnection) -> str:
+    """Return `host:port` of the peer, as far as the system tells."""
+    peer = socket.remote_address
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return ""
+    host, port = str(peer[0]), peer[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,8 +1,10 @@
 """One node: the socket that clients connect to, what state the node is in, and how it is emptied."""
 
 import asyncio
+import gc
 import itertools
 import logging
+import math
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -15,7 +17,7 @@ from websockets.typing import Subprotocol
 from sample_cluster.codecs import SUBPROTOCOLS, codec_for
 from sample_cluster.codecs.limits import DATA_MAX, FRAME_MAX
 from sample_cluster.config import Profile
-from sample_cluster.core.drain import Drain, Phase
+from sample_cluster.core.drain import Drain, Pace, Phase
 from sample_cluster.core.messages import GoAwayReason, Limits, Reconnect, Timings
 from sample_cluster.core.send_window import MESSAGES_MAX
 from sample_cluster.core.session import Terms
@@ -28,6 +30,7 @@ from sample_cluster.node.http import document, metrics, plain, refuse_request
 from sample_cluster.node.hub import Hub, Member
 from sample_cluster.node.sessions import Sessions
 from sample_cluster.node.store import Store
+from sample_cluster.node.survivors import Lookout
 from sample_cluster.role import Role
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.protocol.events import (
@@ -43,6 +46,9 @@ from wsmon.protocol.states import NodeState
 
 log = logging.getLogger(__name__)
 
+GARBAGE_AFTER = (2_000, 25, 100)
+"""Thresholds of the garbage collector: a connection is a hundred objects that live on, and with the defaults a full look
+at all of them holds the loop up whenever a crowd comes."""
 PROGRESS_S = 0.5
 DRAIN_LEAD_S = 0.5
 """From the state `draining` to the first client that is told: checker and gateway hear of it in between."""
@@ -68,6 +74,7 @@ class Node:
         self._store = Store(role.redis, role.settings.cluster, self._profile, dice)
         self._feeds = Feeds(self._store, self.hub, self._profile, dice, role.agent.emit)
         self.sessions = Sessions(self.id, self._store, self._feeds, self.hub, self._profile)
+        self.lookout = Lookout(role.redis, role.keys, self.id)
         self._services: Services | None = None
         """None until the node has joined, and again from a fence until it has joined anew."""
         self._accepted: dict[ClientConnection, ClientSocket] = {}
@@ -75,7 +82,9 @@ class Node:
         self._fences = 0
         self._fenced = asyncio.Event()
         self._server: Server | None = None
-        self._names = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._sent_away: set[str] = set()
+        """Names of connections that were asked to leave, or are about to be, so that nobody is asked twice."""
         self._drain: Drain | None = None
         self._drain_task: asyncio.Task[None] | None = None
         self._drain_wake = asyncio.Event()
@@ -87,6 +96,7 @@ class Node:
 
     async def start(self, host: str, port: int) -> str:
         """Listen, and return the address `host:port`. Clients are taken once `join` is through."""
+        gc.set_threshold(*GARBAGE_AFTER)
         for subprotocol in SUBPROTOCOLS:
             codec_for(subprotocol)  # Imported now: the first client that speaks it must not hold up the others.
         quiet = logging.getLogger(f"{__name__}.handshake")
@@ -118,6 +128,7 @@ class Node:
             group.create_task(self._store.run(), name="appends")
             group.create_task(self._feeds.run(), name="feeds")
             group.create_task(self.sessions.run(), name="sessions")
+            group.create_task(self.lookout.run(), name="lookout")
 
     async def join(self) -> None:
         """Take clients once Redis knows this node and the cluster's key is known; again after a fence. Never returns."""
@@ -197,11 +208,32 @@ class Node:
         for connection in connections:
             connection.close(code, reason)
 
-    def send_away(self, connections: Sequence[ClientConnection]) -> None:
-        """Ask connections to leave for another node; those that do not are closed after a while."""
-        for connection in connections:
+    @property
+    def owners(self) -> tuple[ClientConnection, ...]:
+        """Return, for each session, the connection that it is served on."""
+        return tuple(item for item in self.hub.sessions.values() if isinstance(item, ClientConnection))
+
+    @property
+    def staying(self) -> tuple[ClientConnection, ...]:
+        """Return the connections that nobody has sent away, the oldest first."""
+        return tuple(item for item in self.connections if item.name not in self._sent_away)
+
+    def send_away(self, connections: Sequence[ClientConnection]) -> float:
+        """Ask connections to leave for another node, one after the other; return how many are asked in a second.
+
+        Those that do not go are closed a while after they were asked.
+        """
+        loop = asyncio.get_running_loop()
+        rate = Pace.of(len(connections), self.lookout.survivors, deadline_s=math.inf).rate
+        for turn, connection in enumerate(connections):
+            self._sent_away.add(connection.name)
+            loop.call_later(turn / rate, self._send_away, connection)
+        return rate
+
+    def _send_away(self, connection: ClientConnection) -> None:
+        if connection.name in self.hub.connections:
             connection.go_away(GoAwayReason.OVERLOAD, deadline_s=SENT_AWAY_WITHIN_S)
-        asyncio.get_running_loop().call_later(SENT_AWAY_WITHIN_S, self.close, connections, RESTART, "sent away")
+            asyncio.get_running_loop().call_later(SENT_AWAY_WITHIN_S, connection.close, RESTART, "sent away")
 
     # Draining.
 
@@ -216,7 +248,12 @@ class Node:
             return self._drain
         loop = asyncio.get_running_loop()
         self._drain = Drain(
-            [*self.hub.connections], now=loop.time(), deadline_s=deadline_s, rate=rate, lead_s=DRAIN_LEAD_S
+            [*self.hub.connections],
+            now=loop.time(),
+            deadline_s=deadline_s,
+            rate=rate,
+            lead_s=DRAIN_LEAD_S,
+            survivors=self.lookout.survivors,
         )
         self._drain_ends_at = time.time() + deadline_s
         self._enter(NodeState.DRAINING)
@@ -275,6 +312,7 @@ class Node:
             member.close(RESTART, "drained")
 
     def _connection_left(self, name: str) -> None:
+        self._sent_away.discard(name)
         if self._drain is not None:
             self._drain.gone(name)
             if self._drain.left == 0:
@@ -287,7 +325,7 @@ class Node:
         if self._services is None:  # Fenced between the request and now; until the services are there none gets here.
             await socket.close(FENCED, "fenced")
             return
-        connection = ClientConnection(f"{self.id}-{next(self._names)}", socket, self._services)
+        connection = ClientConnection(next(self._numbers), socket, self._services)
         self._accepted[connection] = socket
         try:
             await connection.serve()
@@ -393,6 +431,8 @@ class Node:
                 "total": self._drain.total,
                 "deadline": round(self._drain_ends_at, 3),
                 "eta_s": round(self._drain.eta_s(now), 1),
+                "rate": round(self._drain.pace.rate, 1),
+                **({"hurried": True} if self._drain.pace.hurried else {}),
             }
         return state
 

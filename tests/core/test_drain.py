@@ -1,9 +1,12 @@
 """The plan by which a node empties itself."""
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sample_cluster.core.drain import Drain, Phase
+from sample_cluster.core.drain import EASY_RATE, RATE_LEAST, RATE_MOST, Drain, Pace, Phase, Survivors
 
 NAMES = tuple(f"c{number}" for number in range(10))
 
@@ -26,15 +29,69 @@ def test_connections_are_told_one_after_the_other_within_a_second() -> None:
     assert drain.deadline == drain.ends == 125
 
 
-def test_many_connections_take_longer_but_never_more_than_half_of_the_deadline() -> None:
-    names = [str(number) for number in range(5_000)]
-    assert tell_all(Drain(names[:500], now=0, deadline_s=25), until=25)[-1][0] == 4.99
-    assert tell_all(Drain(names, now=0, deadline_s=25), until=25)[-1][0] < 12.5
+def crowd(count: int) -> tuple[str, ...]:
+    return tuple(str(number) for number in range(count))
+
+
+def test_many_connections_take_longer_and_the_last_one_is_told_two_seconds_before_the_deadline() -> None:
+    assert tell_all(Drain(crowd(500), now=0, deadline_s=25), until=25)[-1][0] == 4.99
+    drain = Drain(crowd(5_000), now=0, deadline_s=25)
+    assert drain.pace == Pace(rate=5_000 / 23, hurried=True)
+    assert 22.9 < tell_all(drain, until=25)[-1][0] < 23
+
+
+def test_the_pace_is_four_fifths_of_what_the_survivors_shake_hands_with() -> None:
+    survivors = Survivors(connections={"n2": 10, "n3": None}, per_node=200)
+    assert survivors.capacity == 400
+    drain = Drain(crowd(960), now=0, deadline_s=25, survivors=survivors)
+    assert drain.pace == Pace(rate=320)
+    told = Counter(int(at) for at, _ in tell_all(drain, until=25))
+    assert all(319 <= told[second] <= 321 for second in range(3))
+
+
+@pytest.mark.parametrize(
+    ("count", "per_node", "rate"),
+    [(960, None, EASY_RATE), (100_000, 1e9, RATE_MOST), (20, 0.01, RATE_LEAST), (960, 1_000, 960), (3, 1_000, 5)],
+)
+def test_no_measurement_is_believed_without_bounds_and_nothing_takes_less_than_a_second(
+    count: int, per_node: float | None, rate: float
+) -> None:
+    survivors = Survivors(connections={"n2": 10, "n3": 10}, per_node=per_node)
+    assert Pace.of(count, survivors, deadline_s=1_000) == Pace(rate=rate)
+
+
+def test_without_survivors_there_is_no_capacity() -> None:
+    assert Survivors(per_node=100).capacity is None
+
+
+def test_the_deadline_is_stronger_than_the_survivors_and_than_whoever_asks() -> None:
+    slow = Survivors(connections={"n2": 10}, per_node=10)
+    assert Pace.of(460, slow, deadline_s=25.5, lead_s=0.5) == Pace(rate=20, hurried=True)
+    assert Pace.of(460, slow, deadline_s=25.5, lead_s=0.5, rate=1) == Pace(rate=20, hurried=True)
+    assert Pace.of(460, slow, deadline_s=25.5, lead_s=0.5, rate=30) == Pace(rate=30)
+    assert Pace.of(1, slow, deadline_s=0).hurried
+
+
+def test_a_node_that_stood_still_goes_on_at_its_pace() -> None:
+    drain = Drain(crowd(100), now=0, deadline_s=25, rate=10)
+    assert len(drain.due(0.95)) == 2  # A tenth of a second's worth, and the one that is due.
+    assert round(drain.deadline, 6) == 1.05
+    assert [name for _, name in tell_all(drain, until=25)] == list(crowd(100)[2:])
+
+
+def test_a_node_that_stood_still_for_long_hurries_to_be_through_before_the_deadline() -> None:
+    drain = Drain(crowd(100), now=0, deadline_s=25, rate=10)
+    drain.due(21)
+    told = tell_all(drain, until=25)
+    assert len(told) == 95
+    assert 22.9 < told[-1][0] <= 23
+    late = Drain(crowd(100), now=0, deadline_s=25, rate=10)
+    assert len(late.due(24)) == 100
 
 
 def test_a_given_rate_is_kept_up_to_the_deadline() -> None:
     assert tell_all(Drain(NAMES, now=0, deadline_s=25, rate=2), until=25)[-1] == (4.5, "c9")
-    assert tell_all(Drain(NAMES, now=0, deadline_s=2, rate=1), until=2)[-1] == (1.8, "c9")
+    assert tell_all(Drain(NAMES, now=0, deadline_s=2, rate=1), until=2)[-1] == (1.44, "c9")
 
 
 def test_an_empty_node_is_done_at_once() -> None:
@@ -65,7 +122,7 @@ def test_who_comes_late_is_told_at_once_and_counted() -> None:
 
 def test_whoever_is_left_at_the_deadline_is_named() -> None:
     drain = Drain(("a", "b"), now=0, deadline_s=25)
-    drain.due(20)
+    assert len(tell_all(drain, until=24)) == 2
     drain.gone("a")
     assert drain.phase(24.9) is Phase.WAITING
     assert drain.phase(25) is Phase.CLOSING

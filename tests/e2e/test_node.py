@@ -257,7 +257,14 @@ async def test_a_drain_tells_everybody_and_closes_who_stays(rig: Rig) -> None:
     polite, deaf = await join(address), await join(address)
     admin = await open_admin(rig.admin("n1"))
     dry = await admin.command("drain", {"deadline_s": 1}, actor=ACTOR, dry_run=True)
-    assert dry.effect == {"connections": 2, "deadline_s": 1.0}
+    assert dry.effect == {
+        "connections": 2,
+        "deadline_s": 1.0,
+        "rate": 6.7,  # Half a second is for the others to hear of it, a fifth of the time for the last one to go.
+        "hurried": True,
+        "eta_s": 0.8,
+        "survivors": {},
+    }
     assert (await admin.command("drain", {"deadline_s": 1}, actor=ACTOR)).ok
     await polite.until(GoAway)
     assert (await http(address, "/health")).startswith("HTTP/1.1 503")
@@ -311,7 +318,8 @@ async def test_operations_on_a_node(rig: Rig) -> None:
         await connect(f"ws://{address}/ws", proxy=None)
     assert (await http(address, "/health")).startswith("HTTP/1.1 200")
     assert (await admin.command("uncordon", {}, actor=ACTOR)).ok
-    assert (await admin.command("disconnect", {"count": 5}, actor=ACTOR)).effect == {"closed": 1}
+    assert (await admin.command("disconnect", {"count": 5}, actor=ACTOR)).effect == {"closed": 1, "rate": 5.0}
+    assert (await admin.command("disconnect", {"count": 5}, actor=ACTOR)).effect == {"closed": 0, "rate": 5.0}
     await client.task
     assert client.connection.close_code == 1012
     assert not (await admin.command("drain", {"deadline_s": -1}, actor=ACTOR)).ok

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, TypeVar
 
 import pytest
@@ -242,6 +242,38 @@ async def test_attempts_that_fail_are_told_with_their_outcome_and_planned_longer
         await eventually(lambda: bool(seen.backs()))
         resume = next(frame for frame in node.said if isinstance(frame, Resume))
         assert [retry.outcome for retry in resume.retries] == ["refused"] * 4
+
+
+async def test_only_so_many_clients_of_a_turnstile_attempt_at_a_time() -> None:
+    here: set[asyncio.StreamWriter] = set()
+    most = came = 0
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal most, came
+        here.add(writer)
+        most, came = max(most, len(here)), came + 1
+        with suppress(ConnectionError):
+            await reader.read()
+            await reader.read()
+        here.discard(writer)
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 9_900)
+    turnstile, options = asyncio.Semaphore(2), ClientOptions(timing=TIMING, attempt_timeout_s=2)
+    clients = [
+        Client("ws://127.0.0.1:9900/ws", options, dice=random.Random(number), turnstile=turnstile)
+        for number in range(6)
+    ]
+    for client in clients:
+        client.start()
+    await asyncio.sleep(1)
+    assert came == 2
+    await asyncio.sleep(4)
+    assert came == 6
+    await asyncio.gather(*(client.close() for client in clients))
+    assert most == 2
+    assert not turnstile.locked()
+    server.close()
 
 
 async def test_a_publish_whose_answer_was_lost_is_sent_again_and_written_once() -> None:

@@ -7,8 +7,10 @@ from wsmon.commands import Action, Outcome
 from wsmon.engine import FRAMES_PER_S, Engine
 from wsmon.errors import UnreachableError
 from wsmon.model.cluster import ClusterModel
-from wsmon.model.inputs import ClusterEnded, Input, PeerGone, RedisSeen
+from wsmon.model.inputs import ClusterEnded, Input, PeerGone, RedisSeen, VerdictsSeen
 from wsmon.operators.refuse import RefusingOperator
+from wsmon.protocol.registry import Verdict
+from wsmon.protocol.states import NodeState
 from wsmon.views.frame import Frame
 
 
@@ -55,6 +57,23 @@ async def test_gauges_wait_for_the_beat_and_news_do_not() -> None:
     source.emit(PeerGone(id="n1", reason="gone", at=clock()))
     await asyncio.sleep(0.01)
     assert len(frames) == before + 1
+    await stop(task)
+
+
+async def test_a_table_of_verdicts_is_news_only_if_it_says_something_else() -> None:
+    source, frames = Told(), list[Frame]()
+    engine = Engine(source, RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(10.15)
+    counts = []
+    for state in (NodeState.ONLINE, NodeState.ONLINE, NodeState.REMOVED, NodeState.REMOVED):
+        before = len(frames)
+        verdict = Verdict(node="n1", state=state, reason="", epoch=1, version=1, at=1_000.0)
+        source.emit(VerdictsSeen(verdicts=(verdict,), at=clock()))
+        await asyncio.sleep(0.01)
+        counts.append(len(frames) - before)
+        await asyncio.sleep(0.99)
+    assert counts == [1, 0, 1, 0]
     await stop(task)
 
 

@@ -96,7 +96,12 @@ async def test_sixty_clients_connect_within_half_a_second_and_publish_at_the_rat
             assert audit[name] == 0
         assert state["rate"] == 20
         assert state["process"]["rss"] > 0
-        assert state["clients_state"]["c001"] == {"state": "connected", "node": "n1", "codec": "json"}
+        assert state["clients_state"]["c001"] == {
+            "state": "connected",
+            "node": "n1",
+            "codec": "json",
+            "session": "n1-1",
+        }
         assert len(state["clients_state"]) == 60
         assert "resume_ms" not in state
         assert running.events == []
@@ -180,7 +185,12 @@ async def test_clients_that_are_handed_over_are_neither_lost_nor_away() -> None:
             state = running.state
             assert state["handovers"] == 6
             assert "resume_ms" not in state
-            assert state["clients_state"]["c001"] == {"state": "connected", "node": "n2", "codec": "json"}
+            assert state["clients_state"]["c001"] == {
+                "state": "connected",
+                "node": "n2",
+                "codec": "json",
+                "session": "n1-1",
+            }
             assert [state["audit"][name] for name in ("lost", "duplicated", "inverted", "overdue")] == [0, 0, 0, 0]
             assert state["audit"]["delivered"] == 2 * state["audit"]["published"]
             assert set(running.of("c001")) == {"reconnect_scheduled", "resumed"}
@@ -421,7 +431,7 @@ async def test_a_client_that_was_told_to_stay_away_is_shown_as_stopped() -> None
         await asyncio.sleep(1)
         state = running.state
         assert (state["connected"], state["stopped"], state["reconnecting"]) == (1, 1, 0)
-        assert state["clients_state"]["c001"] == {"state": "stopped", "node": "n1", "codec": "json"}
+        assert state["clients_state"]["c001"] == {"state": "stopped", "node": "n1", "codec": "json", "session": "n1-1"}
         assert running.of("c001") == ["client_lost", "reconnect_failed"]
 
 
@@ -435,3 +445,14 @@ async def test_a_subscription_that_a_node_refuses_leaves_the_client_connected() 
         async with fleet_of(node, 1) as running:
             await asyncio.sleep(3)
             assert running.state["connected"] == 1
+
+
+async def test_clients_are_described_one_by_one_only_as_often_as_that_is_cheap_and_always_counted() -> None:
+    async with FakeNode() as node, fleet_of(node, 3, rate=0) as running:
+        loop, fleet = asyncio.get_running_loop(), running.fleet
+        fleet._describe_at = loop.time() + 5
+        await running.perform("scale", clients=4)
+        await eventually(lambda: running.state["connected"] == 4)
+        assert running.state["clients_state"].keys() == {"c001", "c002", "c003"}
+        await asyncio.sleep(5)
+        assert running.state["clients_state"].keys() == {"c001", "c002", "c003", "c004"}

@@ -11,6 +11,7 @@ import pytest
 from sample_cluster.config import PRODUCTION, TEST
 from sample_cluster.core.balancer import Backend
 from sample_cluster.errors import StoreUnavailableError
+from sample_cluster.gateway.entry import Load, with_load
 from sample_cluster.gateway.redis_table import Place, to_backends
 from sample_cluster.gateway.relay import BUFFER_BYTES_MAX, HALF_CLOSED_S, HEAD_BYTES_MAX, READ_BYTES_MAX
 from sample_cluster.gateway.service import Gateway, run_until
@@ -18,7 +19,7 @@ from sample_cluster.gateway.sockets import Silence
 from wsmon.errors import OperationRefusedError
 from wsmon.protocol.events import BreakerChanged, EventBody, TunnelsCut
 from wsmon.protocol.fields import Fields, dump_object
-from wsmon.protocol.frames import ReadOnlyJson
+from wsmon.protocol.frames import JsonObject, ReadOnlyJson
 from wsmon.protocol.registry import RegistryEntry, Verdict
 from wsmon.protocol.states import NodeState, PeerKind
 
@@ -128,6 +129,8 @@ class Scene:
     teller: Teller
     nodes: dict[str, FakeNode]
     asked: list[tuple[str, int]]
+    loads: list[Load]
+    """What the gateway said of the nodes."""
     refuse_moves: bool = False
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -191,6 +194,7 @@ async def scene(*, online: int = 3, tunnels_max: int = 10_000) -> AsyncIterator[
         )
     teller = Teller()
     asked: list[tuple[str, int]] = []
+    loads: list[Load] = []
 
     async def ask_to_move(admin: str, count: int) -> None:
         await made.move(admin, count)
@@ -201,10 +205,11 @@ async def scene(*, online: int = 3, tunnels_max: int = 10_000) -> AsyncIterator[
         teller=teller,
         ask_to_move=ask_to_move,
         dice=Random(1),
+        announce=loads.append,
         tunnels_max=tunnels_max,
         tune=no_tuning,
     )
-    made = Scene(gateway, table, teller, nodes, asked)
+    made = Scene(gateway, table, teller, nodes, asked, loads)
     stopping = asyncio.Event()
     assert await gateway.open("127.0.0.1", PORT) == PORT
     running = asyncio.create_task(run_until(stopping, gateway))
@@ -265,6 +270,98 @@ async def test_a_removed_nodes_tunnels_are_cut_at_once() -> None:
         assert run.teller.state["cut"] == 2
         assert run.teller.backend("n1").integer("connections") == 0
         assert TunnelsCut(node="n1", count=2) in run.teller.events
+
+
+async def crowd_of(run: Scene, node: str, count: int) -> list[Client]:
+    """Connect until `node` has `count` clients; return those."""
+    clients = [await run.connect() for _ in range(2 * count)]
+    found = [client for client in clients if client.node == node]
+    assert len(found) == count
+    return found
+
+
+def ended(clients: list[Client]) -> int:
+    return sum(client.reader.at_eof() or client.reader.exception() is not None for client in clients)
+
+
+@pytest.mark.parametrize("how", ["ends", "breaks off", "is removed"])
+async def test_the_clients_of_a_dead_node_are_let_go_of_as_fast_as_the_others_can_take_them(how: str) -> None:
+    async with scene(online=2) as run:
+        # One node is left, and clients spread themselves over 0.3 s: three go at once, the others at 20 each second.
+        run.gateway.relay.line.speed.per_node = 20
+        clients, node = await crowd_of(run, "n1", 23), run.nodes["n1"]
+        if how == "is removed":
+            await run.table.put("n1", NodeState.REMOVED)
+        for writer in [*node.writers] if how != "is removed" else []:
+            if how == "ends":
+                writer.close()
+            else:
+                writer.transport.abort()
+        await asyncio.sleep(0.01)
+        assert ended(clients) == 3
+        assert len(run.gateway.relay.kept) == 20
+        assert run.gateway.balancer.connections("n1") <= 3, "only of those may be left who were let go of at once"
+        await asyncio.sleep(0.5)
+        assert 12 <= ended(clients) <= 14
+        assert len(run.gateway.relay.kept) == 23 - ended(clients)
+        kept = next(client for client in clients if not ended([client]))
+        kept.writer.close()  # Who leaves by itself is kept no more.
+        await asyncio.sleep(0.01)
+        assert len(run.gateway.relay.kept) <= 22 - ended([client for client in clients if client is not kept])
+        await asyncio.sleep(0.5)
+        assert ended([client for client in clients if client is not kept]) == 22
+        assert run.gateway.relay.kept == set()
+
+
+async def test_a_client_that_is_kept_is_told_nothing_more_and_nothing_of_it_goes_anywhere() -> None:
+    async with scene(online=1) as run:
+        run.gateway.relay.line.speed.per_node = 1
+        client = await run.connect()
+        for writer in [*run.nodes["n1"].writers]:
+            writer.transport.abort()
+        await asyncio.sleep(0.1)
+        client.writer.write(b"x" * 100_000)
+        await asyncio.sleep(0.1)
+        assert ended([client]) == 0
+        assert len(run.gateway.relay.kept) == 1
+        await asyncio.sleep(2)
+        assert ended([client]) == 1
+        client.writer.close()
+        await asyncio.sleep(0.1)
+        assert run.gateway.relay.tunnels == set()
+
+
+async def test_a_gateway_that_ends_keeps_nobody() -> None:
+    async with scene(online=1) as run:
+        run.gateway.relay.line.speed.per_node = 0.5
+        client = await run.connect()
+        for writer in [*run.nodes["n1"].writers]:
+            writer.close()
+        await asyncio.sleep(0.1)
+        assert len(run.gateway.relay.kept) == 1
+        await run.gateway.relay.close()
+        assert await client.ended()
+
+
+async def test_what_is_known_of_the_nodes_is_told_to_those_who_drain() -> None:
+    async with scene(online=2) as run:
+        for _ in range(3):
+            await run.connect()
+        run.gateway.relay.line.speed.measured = True
+        await asyncio.sleep(3)
+        (first, second) = run.loads
+        assert (first.connections, first.handshakes_per_s) == ({"n1": 0, "n2": 0, "n3": 0}, None)
+        assert sorted(second.connections.values()) == [0, 1, 2]
+        assert second.handshakes_per_s == run.gateway.relay.line.speed.per_node
+
+
+def test_a_load_stands_beside_the_address_in_the_registry() -> None:
+    entry = RegistryEntry(kind=PeerKind.GATEWAY, id="g", boot=7, admin="a", version="1", address="127.0.0.1:1")
+    told = with_load(entry, Load(connections={"n1": 3}, handshakes_per_s=411.26))
+    load: JsonObject = {"connections": {"n1": 3}, "handshakes_per_s": 411.3}
+    assert told.to_object() == {**entry.to_object(), "load": load}
+    again = with_load(told, Load())
+    assert (again.address, again.to_object()["load"]) == ("127.0.0.1:1", {"connections": {}})
 
 
 async def test_tunnels_to_an_earlier_life_are_cut() -> None:

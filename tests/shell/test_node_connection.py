@@ -43,11 +43,13 @@ from sample_cluster.node.connection import ClientConnection, Services
 from sample_cluster.node.credentials import Credentials
 from sample_cluster.node.feed import Feeds
 from sample_cluster.node.hub import Hub
+from sample_cluster.node.listing import KEYS, answer
 from sample_cluster.node.server import terms
 from sample_cluster.node.sessions import Sessions
 from tests.support.fake_log import FakeServer, FakeStore, install, key_of
 from tests.support.store_contract import check_store
 from wsmon.protocol.events import EventBody, HeartbeatMissed, ZombieRefused
+from wsmon.protocol.frames import Page, Query
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +86,7 @@ class FakeSocket:
     def __init__(self, subprotocol: str | None = None) -> None:
         self.transport = FakeTransport()
         self.state = State.OPEN
+        self.remote_address = ("127.0.0.1", 5_000)
         self.subprotocol = subprotocol
         self.close_code: int | None = None
         self._incoming: asyncio.Queue[str | bytes | None] = asyncio.Queue()
@@ -104,10 +107,10 @@ class FakeSocket:
 class Client:
     """A client's side: sends frames and collects what the node wrote."""
 
-    def __init__(self, node: "FakeNode", name: str, subprotocol: str | None = None) -> None:
+    def __init__(self, node: "FakeNode", number: int, subprotocol: str | None = None) -> None:
         self.socket = FakeSocket(subprotocol)
         self._codec = codec_for(subprotocol)
-        self.connection = ClientConnection(name, cast("ServerConnection", self.socket), node.services)
+        self.connection = ClientConnection(number, cast("ServerConnection", self.socket), node.services)
         self.task = asyncio.create_task(self.connection.serve())
         self.acks = True
         self._read = 0
@@ -174,7 +177,7 @@ class FakeNode:
         self._clients: list[Client] = []
 
     def client(self, subprotocol: str | None = None) -> Client:
-        client = Client(self, f"{self.name}-{len(self._clients) + 1}", subprotocol)
+        client = Client(self, len(self._clients) + 1, subprotocol)
         self._clients.append(client)
         return client
 
@@ -869,3 +872,70 @@ async def test_the_fake_log_keeps_the_contract_of_the_real_one() -> None:
     task = asyncio.create_task(store.run())
     await check_store(store)
     task.cancel()
+
+
+# What is told of connections.
+
+
+def listed(node: FakeNode, **asked: Any) -> Page:
+    connections = [item for item in node.hub.connections.values() if isinstance(item, ClientConnection)]
+    return answer(Query(id="q1", **{"what": "sessions", "limit": 10, **asked}), connections)
+
+
+async def test_a_row_tells_what_is_known_of_a_connection() -> None:
+    async with FakeNode(FakeServer()).running() as node:
+        client = node.client("wsc.v1.json")
+        client.send(Hello(client={"name": "c001", "lang": "python"}))
+        client.send(Subscribe(id=1, channel="c"))
+        await client.received()
+        client.send(publish(1), publish(2))
+        client.acks = False
+        await client.received()
+        ((row,), cursor) = listed(node).rows, listed(node).cursor
+        sent = len(client.socket.transport.written)
+        assert cursor is None
+        assert row == {
+            "session": client.connection.session,
+            "connection": "n1-1",
+            "client": "c001",
+            "address": "127.0.0.1:5000",
+            "attempt": 1,
+            "codec": "json",
+            "since": round(client.connection.since, 3),
+            "channels": ["c"],
+            "positions": {"c": 2},
+            "unacked": 2,
+            "lagging": False,
+            "bytes_in": row["bytes_in"],
+            "bytes_out": sent,
+        }
+        assert row["bytes_in"] == node.hub.bytes_in > 0
+
+
+async def test_rows_are_found_sorted_and_paged() -> None:
+    async with FakeNode(FakeServer()).running() as node:
+        for name in ("b", "a", "c"):
+            client = node.client("wsc.v1.pb" if name == "a" else None)
+            client.send(Hello(client={"name": f"client-{name}" + "!" * 100}))
+            await client.received(after_s=0.01)
+        names = [str(row["client"]) for row in listed(node, sort="-client").rows]
+        assert [name[:8] for name in names] == ["client-c", "client-b", "client-a"]
+        assert {len(name) for name in names} == {64}
+        assert [row["connection"] for row in listed(node, filter="CLIENT-A").rows] == ["n1-2"]
+        assert listed(node, filter="nobody").rows == ()
+        assert [row["codec"] for row in listed(node, sort="codec").rows] == ["json", "json", "protobuf"]
+        first = listed(node, limit=2)
+        second = listed(node, limit=2, cursor=first.cursor)
+        assert [row["connection"] for row in (*first.rows, *second.rows)] == ["n1-1", "n1-2", "n1-3"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+async def test_rows_can_be_sorted_by_every_field_that_is_offered(key: str) -> None:
+    async with FakeNode(FakeServer()).running() as node:
+        for name in ("a", "b"):
+            client = node.client()
+            client.send(Hello(client={"name": name}))
+            await client.received(after_s=0.01)
+        rows = listed(node, sort=key).rows
+        assert sorted(str(row["connection"]) for row in rows) == ["n1-1", "n1-2"]
+        assert all(key in row for row in rows)
