@@ -27,10 +27,12 @@ from wsmon.model.inputs import (
     ProcessSample,
     RedisSeen,
     RegistrySeen,
+    VerdictsSeen,
 )
 from wsmon.operators.audited import AuditedOperator
 from wsmon.operators.refuse import RefusingOperator
 from wsmon.ports import Operator, Source
+from wsmon.protocol.registry import Verdict
 from wsmon.recording.recorder import Recorder
 from wsmon.views.build import build_frame
 from wsmon.views.frame import Frame, Looking
@@ -72,6 +74,7 @@ class Engine:
         self._on_frame = on_frame
         self._operator = AuditedOperator(operator, self._take, clock)
         self._urgent = asyncio.Event()
+        self._verdicts: tuple[Verdict, ...] = ()
         self._frame = build_frame(model, clock())
 
     @property
@@ -119,8 +122,15 @@ class Engine:
         self.model.apply(told)
         if self.recorder is not None:
             self.recorder.take(told)
-        if not isinstance(told, GAUGES):
+        if self._is_news(told):
             self._urgent.set()
+
+    def _is_news(self, told: Input) -> bool:
+        if isinstance(told, VerdictsSeen):
+            # Read every second, and nearly always the same: that is no reason for a third picture in each second.
+            known, self._verdicts = self._verdicts, told.verdicts
+            return told.verdicts != known
+        return not isinstance(told, GAUGES)
 
     def _end(self, reason: str) -> None:
         self._take(ClusterEnded(reason=reason, at=self._clock()))

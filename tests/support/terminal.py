@@ -50,6 +50,7 @@ class Terminal:
         """Exit status once it has ended; negative for a signal."""
         self._answers = answers
         self._stalled = threading.Event()
+        self._stands = threading.Event()
         self._closing = threading.Event()
         environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
         environment |= {"TERM": "xterm-256color", **(env or {})}
@@ -75,8 +76,10 @@ class Terminal:
     def _read(self) -> None:
         while not self._closing.is_set():
             if self._stalled.is_set():
+                self._stands.set()
                 threading.Event().wait(0.02)
                 continue
+            self._stands.clear()
             try:
                 if not select.select([self._master], [], [], 0.05)[0]:
                     continue
@@ -103,9 +106,11 @@ class Terminal:
         return next((line for line in self.text.splitlines() if re.search(pattern, line)), "")
 
     def stall(self, *, on: bool) -> None:
-        """Stop to read what the program writes, or go on."""
+        """Stop to read what the program writes, or go on. What is being read just now is still read."""
         if on:
+            self._stands.clear()
             self._stalled.set()
+            assert self._stands.wait(5)
         else:
             self._stalled.clear()
 

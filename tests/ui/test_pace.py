@@ -112,6 +112,43 @@ def test_a_link_that_worked_rests_as_long() -> None:
     assert pace.may_draw(4.0)
 
 
+def test_after_a_link_stood_still_the_present_is_drawn_at_once() -> None:
+    pace = Pace()
+    pace.sent(0.0, 100)
+    pace.drew(0.2)
+    assert not pace.may_send(0.2, busy=False)
+    assert not pace.may_send(0.9, busy=True)
+    pace.answered(30.0)
+    assert pace.may_send(30.0, busy=False)
+    pace.sent(30.0, 100)
+    pace.shown(30.01)
+    assert pace.may_draw(30.02)
+
+
+def test_a_stall_of_a_terminal_that_never_answers_is_no_work_either() -> None:
+    pace = Pace()
+    pace.asks = False
+    pace.drew(0.0)
+    assert not pace.may_send(0.0, busy=True)
+    assert not pace.may_send(29.9, busy=True)
+    assert pace.may_send(30.0, busy=False)
+    pace.shown(30.0)
+    assert pace.may_draw(30.01)
+
+
+def test_a_slow_link_that_did_not_stand_still_rests_all_the_same() -> None:
+    pace = Pace()
+    pace.drew(0.0)
+    for number in range(1, 5):
+        pace.sent(number - 1, 100)
+        assert not pace.may_send(number - 0.1, busy=False)
+        pace.answered(number)
+        assert pace.may_send(number, busy=False)
+    pace.shown(4.0)
+    assert not pace.may_draw(7.9)
+    assert pace.may_draw(8.0)
+
+
 def test_a_slow_link_gets_values_once_a_second_and_no_more_bytes_than_promised() -> None:
     pace = Pace(lean=True)
     pace.drew(0.0)

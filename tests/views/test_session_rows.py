@@ -227,7 +227,17 @@ def test_nobody_is_looked_at_and_nobody_is_found() -> None:
 def test_hostile_names_and_fields_harm_nobody() -> None:
     model = well(clients=3)
     dice = random.Random(1)
-    strange: tuple[Json, ...] = (None, True, -1, 1e300, "x" * 10_000, HOSTILE, [], {}, {"state": HOSTILE, "node": HOSTILE})
+    strange: tuple[Json, ...] = (
+        None,
+        True,
+        -1,
+        1e300,
+        "x" * 10_000,
+        HOSTILE,
+        [],
+        {},
+        {"state": HOSTILE, "node": HOSTILE},
+    )
     clients: JsonObject = {
         f"{HOSTILE}{index}": {key: dice.choice(strange) for key in ("state", "node", "next_at", "attempt", "codec")}
         for index in range(200)

@@ -33,6 +33,14 @@ def test_nothing_happened_nothing_to_show() -> None:
     assert timeline(ClusterModel("demo"), T0) == Timeline(now_at=T0, planned=(0,) * 30)
 
 
+def test_what_is_over_is_not_made_anew_for_each_frame() -> None:
+    story = Story().tell(0.0, ClientLost(client="c1", node="n1", code=1006))
+    story.tell(1.0, ReconnectScheduled(client="c1", attempt=1, delay_s=2.0))
+    now, later = story.lane(5.0), story.lane(6.0)
+    assert kinds(now) == kinds(later)
+    assert [a is b for a, b in zip(now.segments, later.segments, strict=True)] == [True, True]
+
+
 def test_a_wait_under_way_is_half_behind_and_half_ahead() -> None:
     story = Story().tell(
         0.0, ClientLost(client="c1", node="n1", code=1006), ReconnectScheduled(client="c1", attempt=1, delay_s=2.0)

@@ -4,7 +4,8 @@ Theory of operation. After each piece of output the terminal is asked a harmless
 piece has arrived, and how long it took. Nothing is sent while an answer is owed, so nothing queues up anywhere on the
 way, and a key pressed now is drawn next. From time and size of the pieces follows how many bytes may go at once for
 an answer within `TARGET_S`. Values are drawn again when the last ones are on the screen and the link has rested as
-long as it worked. A terminal that never answers is not asked again; then what counts is whether the output was taken.
+long as it worked. While it stood still it did not work: what is on the screen then is old, and drawn again at once. A
+terminal that never answers is not asked again; then what counts is whether the output was taken.
 All times are monotonic seconds, given by the caller.
 """
 
@@ -33,6 +34,8 @@ NOBODY_S: Final = 1.0
 """A terminal that has not answered by now does not know the question."""
 LOST_S: Final = 10.0
 """An answer that has not come by now will not come: another terminal may have taken the place of the first."""
+STANDS_S: Final = 1.0
+"""A link that takes so long for one piece was not slow: it stood still."""
 SHARE: Final = 2.0
 """The link works for one part of so many; the rest is for keys."""
 ENTRY_BYTES: Final = 150
@@ -63,9 +66,22 @@ class Pace:
         self._pending = False
         self._bytes = 0
         self._due = float("-inf")
+        self._waits_since: float | None = None
+        """Since when there is a piece that may not go."""
+        self._stood_s = 0.0
+        """How long the link has stood still since values were drawn."""
 
     def may_send(self, now: float, *, busy: bool) -> bool:
         """Say whether a piece may go now; `busy`: earlier output has not even left this machine."""
+        if not self._is_free(now, busy=busy):
+            self._waits_since = now if self._waits_since is None else self._waits_since
+            return False
+        if self._waits_since is not None and now - self._waits_since > STANDS_S:
+            self._stood_s += now - self._waits_since
+        self._waits_since = None
+        return True
+
+    def _is_free(self, now: float, *, busy: bool) -> bool:
         owed = [at for at, size in self._under_way if size]
         if not owed:
             return not busy
@@ -126,15 +142,16 @@ class Pace:
         """Note that values were drawn; they are not on the screen yet, and those before may not be either."""
         if not self._pending:
             self._drawn_at, self._due, self._pending, self._bytes = now, now, True, 0
+            self._stood_s = 0.0
 
     def shown(self, now: float) -> None:
         """Note that the screen shows all that was drawn."""
         if not self._pending:
             return
         self._pending = False
-        took_s = now - self._drawn_at
+        took_s = max(0.0, now - self._drawn_at - self._stood_s)
         if took_s > UNNOTICED_S:
-            self._due = self._drawn_at + SHARE * took_s
+            self._due = now + (SHARE - 1) * took_s
         if self._lean:
             self._due = max(self._due, self._drawn_at + self._bytes / LEAN_BYTES_S)
 
@@ -142,6 +159,7 @@ class Pace:
         """Begin anew: the terminal was left and entered again."""
         self._under_way.clear()
         self._pending = False
+        self._waits_since = None
 
 
 def urgent(before: Frame, after: Frame) -> bool:
