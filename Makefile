@@ -34,6 +34,9 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.handshakes
 	$(BIN)/python -m benchmarks.relay
+	$(BIN)/python -m benchmarks.dashboard
+	$(BIN)/python -m benchmarks.drain
+	$(BIN)/python -m benchmarks.failover
 
 # Freezes, pauses and kills nodes of real clusters, and compares with what the checker promised, e.g. ARGS="--only freeze".
 detection: $(STAMP)

@@ -109,6 +109,8 @@ class Drain:
         self.ends = now + deadline_s
         self._last_told_by = self.ends - min(LEAVING_S, LEAVING_SHARE * deadline_s)
         self.total = len(self._left)
+        self.told = 0
+        """How many were told so far."""
         self.pace = Pace.of(self.total, survivors, deadline_s=deadline_s, lead_s=lead_s, rate=rate)
         self._gap_s = 1 / self.pace.rate
         self._next = self._tells_at
@@ -154,6 +156,7 @@ class Drain:
             self._next += self._gap_s
             if name in self._left:
                 told.append(name)
+        self.told += len(told)
         return tuple(told)
 
     def _put_off(self, now: float) -> None:

@@ -428,6 +428,7 @@ class Node:
             state["drain"] = {
                 "phase": str(self._drain.phase(now)),
                 "left": self._drain.left,
+                "told": self._drain.told,
                 "total": self._drain.total,
                 "deadline": round(self._drain_ends_at, 3),
                 "eta_s": round(self._drain.eta_s(now), 1),

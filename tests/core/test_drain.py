@@ -47,6 +47,7 @@ def test_the_pace_is_four_fifths_of_what_the_survivors_shake_hands_with() -> Non
     assert drain.pace == Pace(rate=320)
     told = Counter(int(at) for at, _ in tell_all(drain, until=25))
     assert all(319 <= told[second] <= 321 for second in range(3))
+    assert drain.told == 960
 
 
 @pytest.mark.parametrize(

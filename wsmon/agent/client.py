@@ -88,9 +88,12 @@ class AdminClient:
         assert isinstance(answer, Result)
         return answer
 
-    async def query(self, what: str, *, limit: int, cursor: str | None = None) -> Page:
-        """Ask for rows; at most `limit` of them."""
-        answer = await self._request(Query(id=f"q{next(self._ids)}", what=what, limit=limit, cursor=cursor))
+    async def query(
+        self, what: str, *, limit: int, matching: str | None = None, sort: str | None = None, cursor: str | None = None
+    ) -> Page:
+        """Ask for rows, at most `limit` of them: those that hold the text `matching`, in the order `sort`."""
+        name = f"q{next(self._ids)}"
+        answer = await self._request(Query(id=name, what=what, limit=limit, filter=matching, sort=sort, cursor=cursor))
         assert isinstance(answer, Page)
         return answer
 
