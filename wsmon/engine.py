@@ -30,7 +30,7 @@ from wsmon.model.inputs import (
     VerdictsSeen,
 )
 from wsmon.operators.audited import AuditedOperator
-from wsmon.operators.refuse import RefusingOperator
+from wsmon.operators.refuse import LockedOperator
 from wsmon.ports import Operator, Source
 from wsmon.protocol.registry import Verdict
 from wsmon.recording.recorder import Recorder
@@ -67,14 +67,15 @@ class Engine:
         self.model = model
         self.recorder = recorder
         self.armed = armed
-        self._locked = AuditedOperator(RefusingOperator("this console is locked; ! arms it"), self._take, clock)
         self._looking = Looking()
         self._source = source
         self._clock = clock
         self._on_frame = on_frame
-        self._operator = AuditedOperator(operator, self._take, clock)
+        locked = LockedOperator(operator, lambda: self.armed, "this console is locked; ! arms it")
+        self._operator = AuditedOperator(locked, self._take, clock)
         self._urgent = asyncio.Event()
         self._verdicts: tuple[Verdict, ...] = ()
+        self._undrawable = False
         self._frame = build_frame(model, clock())
 
     @property
@@ -110,7 +111,7 @@ class Engine:
 
     async def perform(self, action: Action) -> Outcome:
         """Carry an action out, audited."""
-        return await (self._operator if self.armed else self._locked).perform(action)
+        return await self._operator.perform(action)
 
     def look_at(self, looking: Looking) -> None:
         """Draw what is looked at, from now on."""
@@ -137,7 +138,15 @@ class Engine:
         self._redraw()
 
     def _redraw(self) -> None:
-        frame = build_frame(self.model, self._clock(), self._looking)
+        try:
+            frame = build_frame(self.model, self._clock(), self._looking)
+        except Exception as error:
+            if not self._undrawable:  # It is tried again with every picture; that is no reason to fill a log.
+                log.exception("a picture cannot be built")
+            self._undrawable = True
+            frame = replace(self._frame, ended=f"wsmon cannot draw what it knows: {error!r}")
+        else:
+            self._undrawable = False
         if self.recorder is not None:
             frame = replace(frame, recording=self.recorder.words)
         self._frame = frame

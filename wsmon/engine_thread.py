@@ -46,6 +46,10 @@ class EngineThread:
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
+        self._looking = Looking()
+        self._arming = threading.Lock()
+        self._armed: bool | None = None
+        """What was said before there was an engine; None: nothing."""
         self._unwanted = False
         """It was stopped before its loop ran."""
         self._thread = threading.Thread(target=self._main, name="wsmon-engine", daemon=True)
@@ -61,14 +65,17 @@ class EngineThread:
         return self._first if self._engine is None else self._engine.frame
 
     def look_at(self, looking: Looking) -> None:
-        """Say from any thread what is looked at."""
+        """Say from any thread what is looked at; what was said before there is an engine holds for it."""
+        self._looking = looking
         if self._loop is not None and self._thread.is_alive() and self._engine is not None:
             self._loop.call_soon_threadsafe(self._engine.look_at, looking)
 
     def arm(self, *, on: bool) -> None:
-        """Let actions through, or refuse all of them; from any thread."""
-        if self._engine is not None:
-            self._engine.armed = on
+        """Let actions through, or refuse all of them; from any thread, and before there is an engine too."""
+        with self._arming:
+            self._armed = on
+            if self._engine is not None:
+                self._engine.armed = on
 
     def perform(self, action: Action) -> None:
         """Ask for an action from any thread; the outcome shows up in the frames."""
@@ -127,9 +134,20 @@ class EngineThread:
             log.exception("the engine cannot be made")
             self._first = replace(self._first, ended=f"wsmon's engine cannot start: {error}")
             return
+        self._engine.look_at(self._looking)
+        with self._arming:
+            if self._armed is not None:
+                self._engine.armed = self._armed
         running = [asyncio.ensure_future(self._engine.run())]
         if self._companion is not None:
-            running.append(asyncio.ensure_future(self._companion(self._engine)))
+            running.append(asyncio.ensure_future(self._accompany(self._companion, self._engine)))
         await self._stopping.wait()
         for task in reversed(running):
             await end(task)
+
+    async def _accompany(self, companion: "Callable[[Engine], Awaitable[None]]", engine: "Engine") -> None:
+        try:
+            await companion(engine)
+        except Exception as error:
+            log.exception("what runs beside the engine failed")
+            engine.caption(f"wsmon failed here: {error!r}")

@@ -102,3 +102,10 @@ def test_a_store_ends_where_the_file_ends(tmp_path: Path) -> None:
     path.write_bytes(b"0123456789")
     store = StoredFile(path)
     assert (store.size, store.read(8, 5), store.read(20, 5)) == (10, b"89", b"")
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.wsr"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="it is not a regular file"):
+        open_recording(pipe)

@@ -1,5 +1,6 @@
 """`wsmon replay` without a dashboard, and `wsmon report`."""
 
+import dataclasses
 import json
 from datetime import UTC
 from functools import cache
@@ -16,6 +17,7 @@ from wsmon.modes import replay, report
 from wsmon.modes.replay import moment
 from wsmon.protocol.codec import event_object
 from wsmon.recording.files import open_recording
+from wsmon.recording.tape import Tape
 
 ITEMS = tale(11, seconds=20, failover_every=0.12)
 
@@ -145,3 +147,31 @@ def test_a_report_of_a_calm_time_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert lines[1].startswith("It was cut off at ")
     assert report.run([str(path), "--markdown"]) == 0
     assert "It was cut off at" in capsys.readouterr().out
+
+
+def test_what_a_recording_says_of_its_own_end_does_not_reach_the_terminal_raw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tape = Tape("demo")
+    hostile = "full \x1b]0;owned\x07\x1b[2J"
+    path = tmp_path / "a.wsr"
+    path.write_bytes(taped(ITEMS[:300], tape=tape, end=False) + tape.ending(T0, reason=hostile))
+    assert hostile in open_recording(path).damage
+    for run, arguments in ((replay.run, ["--plain"]), (report.run, []), (report.run, ["--markdown"])):
+        assert run([str(path), *arguments]) == 0
+        out, err = capsys.readouterr()
+        assert "It ended early: full" in out + err
+        assert all(line.isprintable() for line in (out + err).splitlines())
+
+
+def test_events_of_one_moment_are_printed_as_they_were_numbered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [item for item in ITEMS if isinstance(item, Happened)]
+    some = events[0]
+    numbers = [9, 10, 11]
+    told = [dataclasses.replace(some, event=dataclasses.replace(some.event, seq=number)) for number in numbers]
+    path = tmp_path / "a.wsr"
+    path.write_bytes(taped(told))
+    assert replay.run([str(path), "--json"]) == 0
+    assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == numbers

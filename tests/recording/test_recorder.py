@@ -15,7 +15,7 @@ from wsmon.model.inputs import Input
 from wsmon.recording import recorder as module
 from wsmon.recording.files import open_recording, write_all
 from wsmon.recording.recorder import Recorder
-from wsmon.recording.rows import heard
+from wsmon.recording.rows import RowWriter, heard
 from wsmon.recording.tape import Tape
 
 ITEMS = tale(8, seconds=20)
@@ -164,3 +164,24 @@ def test_stopping_before_anything_was_told_leaves_a_recording_of_nothing(tmp_pat
     recorder.stop()
     recording = open_recording(tmp_path / "a.wsr")
     assert (inputs_of(recording), recording.damage) == ([], "")
+
+
+def test_a_fact_that_cannot_be_written_is_counted_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = RowWriter.row
+    bad = ITEMS[100]
+
+    def row(self: RowWriter, item: Input) -> object:
+        if item is bad:
+            raise TypeError("no row")
+        return whole(self, item)
+
+    monkeypatch.setattr(RowWriter, "row", row)
+    recorder = Recorder(Tape("demo"), clock, path=tmp_path / "a.wsr")
+    recorder.start()
+    feed(recorder, ITEMS[:200])
+    move(recorder)
+    assert recorder.dropped == 1
+    recorder.stop()
+    assert fingerprint(inputs_of(open_recording(tmp_path / "a.wsr"))) == fingerprint([*ITEMS[:100], *ITEMS[101:200]])

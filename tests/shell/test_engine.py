@@ -1,17 +1,21 @@
 """The engine: inputs in, frames out at a bounded rate, failures shown."""
 
 import asyncio
+import threading
 from collections.abc import Callable
+
+import pytest
 
 from wsmon.commands import Action, Outcome
 from wsmon.engine import FRAMES_PER_S, Engine
+from wsmon.engine_thread import EngineThread
 from wsmon.errors import UnreachableError
 from wsmon.model.cluster import ClusterModel
 from wsmon.model.inputs import ClusterEnded, Input, PeerGone, RedisSeen, VerdictsSeen
 from wsmon.operators.refuse import RefusingOperator
 from wsmon.protocol.registry import Verdict
 from wsmon.protocol.states import NodeState
-from wsmon.views.frame import Frame
+from wsmon.views.frame import Frame, Looking, PageName
 
 
 def clock() -> float:
@@ -140,3 +144,86 @@ async def test_the_end_of_the_cluster_is_in_the_next_frame() -> None:
     await asyncio.sleep(0.2)
     assert engine.frame.ended == "gone"
     await stop(task)
+
+
+class Willing:
+    """An operator that does everything, or fails by its own mistake."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[Action] = []
+        self._error = error
+
+    async def perform(self, action: Action) -> Outcome:
+        self.asked.append(action)
+        if self._error is not None:
+            raise self._error
+        return Outcome(ok=True, code="", message="done", effect={})
+
+
+DRAIN = Action(op="drain", node="n1", args={}, key="k")
+
+
+async def test_what_was_refused_stays_refused_when_something_is_done_later() -> None:
+    operator, model = Willing(), ClusterModel("c")
+    engine = Engine(Told(), operator, model, clock, armed=False)
+    assert not (await engine.perform(DRAIN)).ok
+    assert operator.asked == []
+    engine.armed = True
+    assert (await engine.perform(DRAIN)).ok
+    assert operator.asked == [DRAIN]
+    assert [asked.answer is not None and asked.answer.ok for asked in model.actions] == [False, True]
+    assert len({asked.key for asked in model.actions}) == 2
+
+
+async def test_an_action_that_fails_by_our_mistake_is_answered() -> None:
+    model = ClusterModel("c")
+    outcome = await Engine(Told(), Willing(KeyError("x")), model, clock).perform(DRAIN)
+    assert (outcome.ok, outcome.message) == (False, "wsmon failed: KeyError('x')")
+    (asked,) = model.actions
+    assert asked.answer is not None
+
+
+async def test_a_picture_that_cannot_be_built_is_told_and_later_ones_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(Told(), RefusingOperator("test"), ClusterModel("c"), clock)
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(1)
+
+    def broken(*_: object) -> Frame:
+        raise KeyError("x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wsmon.engine.build_frame", broken)
+        await asyncio.sleep(2)
+        assert engine.frame.ended == "wsmon cannot draw what it knows: KeyError('x')"
+    await asyncio.sleep(2)
+    assert engine.frame.ended == ""
+    assert not task.done()
+    await stop(task)
+
+
+def test_what_is_said_before_there_is_an_engine_holds_for_it_and_a_failing_companion_is_told() -> None:
+    said, told = threading.Event(), threading.Event()
+    made: list[Engine] = []
+
+    def look(frame: Frame) -> None:
+        if frame.caption:
+            told.set()
+
+    def make() -> Engine:
+        assert said.wait(10)
+        made.append(Engine(Told(), Willing(), ClusterModel("c"), lambda: 1_000.0, on_frame=look))
+        return made[0]
+
+    async def companion(_: Engine) -> None:
+        raise KeyError("x")
+
+    thread = EngineThread(make, companion=companion)
+    thread.start()
+    thread.arm(on=False)
+    thread.look_at(Looking(page=PageName.REDIS))
+    said.set()
+    assert told.wait(10)
+    assert thread.frame.caption == "wsmon failed here: KeyError('x')"
+    assert made[0].armed is False
+    assert made[0]._looking == Looking(page=PageName.REDIS)
+    thread.stop()

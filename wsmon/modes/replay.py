@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -124,12 +125,12 @@ def _print_events(recording: Recording, *, as_json: bool, since: float | None) -
                 pass
     lines = [(told.event.at, _event_line(told, as_json=as_json)) for told in found.values()]
     lines += [(mark.at, _marker_line(mark, as_json=as_json)) for mark in markers]
-    for at, line in sorted(lines):
+    for at, line in sorted(lines, key=itemgetter(0)):  # What one source tells of one moment keeps its order.
         if since is None or at >= since:
             sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
     if recording.damage and not as_json:
-        sys.stderr.write(f"wsmon: {recording.damage}\n")
+        sys.stderr.write(f"wsmon: {clean(recording.damage, 2_000)}\n")
     return 0
 
 

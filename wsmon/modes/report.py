@@ -14,8 +14,9 @@ from wsmon.protocol.frames import JsonObject
 from wsmon.recording.files import open_recording
 from wsmon.recording.recording import Recording
 from wsmon.views.scorecard import INCIDENT_HEAD, aligned, incident_cells, markdown_table
-from wsmon.views.text import name, span
+from wsmon.views.text import clean, name, span
 
+DAMAGE_KEPT: Final = 2_000
 HEAD: Final = (INCIDENT_HEAD[0], "at (UTC)", *INCIDENT_HEAD[1:])
 
 
@@ -95,7 +96,7 @@ def text_lines(report: Report) -> tuple[str, ...]:
     """Return the report as plain text."""
     lines = [_title(report)]
     if report.damage:
-        lines.append(report.damage)
+        lines.append(clean(report.damage, DAMAGE_KEPT))
     if report.incidents:
         lines += ["", *aligned(_rows(report)), ""]
     return (*lines, _sum(report))
@@ -105,7 +106,7 @@ def markdown_lines(report: Report) -> tuple[str, ...]:
     """Return the report as Markdown."""
     lines = [f"## {_title(report)}", ""]
     if report.damage:
-        lines += [report.damage, ""]
+        lines += [clean(report.damage, DAMAGE_KEPT), ""]
     if report.incidents:
         lines += [*markdown_table(_rows(report)), ""]
     return (*lines, _sum(report))

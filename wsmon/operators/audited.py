@@ -1,15 +1,21 @@
 """The one door: every action is told before it is asked for and after it was answered."""
 
 import itertools
+import logging
 from collections.abc import Callable
 
 from wsmon.commands import ROLL, Action, Outcome
 from wsmon.model.inputs import ActionAnswered, ActionAsked, Input
 from wsmon.ports import Operator
 
+log = logging.getLogger(__name__)
+
 
 class AuditedOperator:
-    """Wraps an operator; what is asked and answered becomes part of the one stream of inputs."""
+    """Wraps an operator; what is asked and answered becomes part of the one stream of inputs.
+
+    One of these for each stream: it numbers the actions, and an answer is known by its number.
+    """
 
     def __init__(self, inner: Operator, emit: Callable[[Input], None], clock: Callable[[], float]) -> None:
         self._inner = inner
@@ -21,7 +27,12 @@ class AuditedOperator:
         """Perform the action through the wrapped operator."""
         key = next(self._keys)
         self._emit(ActionAsked(key=key, text=describe(action), at=self._clock()))
-        outcome = await self._inner.perform(action)
+        try:
+            outcome = await self._inner.perform(action)
+        except Exception as error:
+            # Nobody waits for the task of an action; without an answer it would be shown as going on forever.
+            log.exception("an action failed")
+            outcome = Outcome(ok=False, code="internal", message=f"wsmon failed: {error!r}", effect={})
         self._emit(ActionAnswered(key=key, ok=outcome.ok, message=outcome.message, at=self._clock()))
         return outcome
 

@@ -1,7 +1,9 @@
 """Recordings on disk: private, never written over another file, and readable while they are written."""
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +23,14 @@ class StoredFile:
             OSError: it cannot be read.
 
         """
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.size = os.fstat(self._fd).st_size
+        # A pipe that nobody writes to would hold us here for ever.
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        told = os.fstat(self._fd)
+        if stat.S_ISDIR(told.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a directory")
+        if not stat.S_ISREG(told.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        self.size = told.st_size
 
     def read(self, offset: int, length: int) -> bytes:
         """Return these bytes, fewer if the file became shorter."""

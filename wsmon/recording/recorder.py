@@ -7,6 +7,7 @@ again a new segment begins, so that what follows can be read without what is mis
 the recording; the ring goes on.
 """
 
+import logging
 import os
 import threading
 from collections import deque
@@ -20,6 +21,8 @@ from wsmon.recording.chunks import Held
 from wsmon.recording.files import create, write_all, write_whole
 from wsmon.recording.recording import Recording
 from wsmon.recording.tape import Tape
+
+log = logging.getLogger(__name__)
 
 EVERY_S: Final = 0.5
 """How often what came in is written."""
@@ -56,6 +59,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="wsmon-recorder", daemon=True)
         self._broken = False
         """Chunks were left out, and the next must begin a segment."""
+        self._failed = False
+        """An input could not be put on the tape; it is said once."""
         self.dropped = 0
         """Inputs that did not get into the file, or not even into the ring."""
 
@@ -130,7 +135,16 @@ class Recorder:
             self._tape.restart(now)
         taken = 0
         while self._waiting:
-            self._tape.take(self._waiting.popleft())
+            item = self._waiting.popleft()
+            try:
+                self._tape.take(item)
+            except Exception:
+                # One that cannot be written must not end the recording of all others.
+                if not self._failed:
+                    log.exception("a fact cannot be recorded")
+                self._failed = True
+                self.dropped += 1
+                self._tape.restart(now)  # What was half written is not gone on from.
             taken += 1
         chunks = self._tape.flush(now)
         if file is None or not chunks or file.failure:
