@@ -79,10 +79,10 @@ def channel_table(width: int) -> list[str]:
 
 def test_redis_at_80_columns() -> None:
     assert facts(WELL, 80) == [
-        "─ redis  ● ok 5m · 0.4 ms " + "─" * 54,
+        "─ redis  ● ok 5m · 0.4ms " + "─" * 55,
         "  checkers  checker leads, epoch 3 · heard 0s ago · checker2 stands by          ",
         "  holds     registry 8 entries 0s ago · health table 3 verdicts 0s ago          ",
-        "  nodes     n1 ok 0.3 ms · n2 ok 11s ago · n3 away · n4 –                       ",
+        "  nodes     n1 ok 0.3ms · n2 ok 11s ago · n3 away · n4 –                        ",
     ]
 
 
@@ -90,7 +90,7 @@ def test_redis_at_60_columns() -> None:
     assert [line.rstrip() for line in facts(WELL, 60)[1:]] == [
         "  checkers  checker leads, epoch 3 · heard 0s ago",
         "  holds     registry 8 entries 0s ago",
-        "  nodes     n1 ok 0.3 ms · n2 ok 11s ago · n3 away · n4 –",
+        "  nodes     n1 ok 0.3ms · n2 ok 11s ago · n3 away · n4 –",
     ]
 
 

@@ -62,10 +62,10 @@ BEFORE = replace(
 AT_60 = """\
 ─ scorecard  #2 kill n2 14:13:20  ✓ as promised ────────────
   first miss        –
-  suspect          50 ●
-  removed         850 ──────●         ░░░░░░░░
-  cut              30 ●
-  50 % back       600 ────●
+  suspect        50ms ●
+  removed       850ms ──────●         ░░░░░░░░
+  cut            30ms ●
+  50 % back     600ms ────●
   95 % back      1.9s ──────────────●
   all back       2.4s ─────────────────●
                       0               2.5 s             5 s
@@ -77,11 +77,11 @@ AT_60 = """\
 AT_80 = """\
 ─ scorecard  #2 kill n2 14:13:20  ✓ as promised ────────────────────────────────
   first miss        –
-  suspect          50      = ●
-  removed         850    +30 ────────●             ░░░░░░░░░░░
-  cut              30      = ●
-  50 % back       600   +100 ──────●
-  95 % back      1.9s   +900 ───────────────────●
+  suspect        50ms      = ●
+  removed       850ms  +30ms ────────●             ░░░░░░░░░░░
+  cut            30ms      = ●
+  50 % back     600ms +100ms ──────●
+  95 % back      1.9s +900ms ───────────────────●
   all back       2.4s  -1.6s ────────────────────────●
                              0                      2.5 s                   5 s
   20 clients · lasted 5 s
@@ -93,12 +93,12 @@ AT_80 = """\
 AT_120 = """\
 ─ scorecard  #2 kill n2 14:13:20  ✓ as promised ────────────────────────────────────────────────────────────────────────
   #2 kill n2 14:13:20                                      │   #1 kill n1 14:11:40
-  first miss        –                                      │   first miss       90        ●
-  suspect          50 ●                                    │   suspect          50      = ●
-  removed         850 ─────●         ░░░░░░░░              │   removed         820    -30 ────●       ░░░░░░░
-  cut              30 ●                                    │   cut              30      = ●
-  50 % back       600 ────●                                │   50 % back       500   -100 ──●
-  95 % back      1.9s ─────────────●                       │   95 % back      1.0s   -900 ─────●
+  first miss        –                                      │   first miss     90ms        ●
+  suspect        50ms ●                                    │   suspect        50ms      = ●
+  removed       850ms ─────●         ░░░░░░░░              │   removed       820ms  -30ms ────●       ░░░░░░░
+  cut            30ms ●                                    │   cut            30ms      = ●
+  50 % back     600ms ────●                                │   50 % back     500ms -100ms ──●
+  95 % back      1.9s ─────────────●                       │   95 % back      1.0s -900ms ─────●
   all back       2.4s ────────────────●                    │   all back       4.0s  +1.6s ───────────────────────●
                       0              2.5 s            5 s  │                              0           2.5 s         5 s"""
 
@@ -191,7 +191,7 @@ def test_an_incident_that_broke_several_links_names_them() -> None:
 def test_a_row_of_the_list() -> None:
     plan = layout(incidents.columns(lambda: 0.0), 80)
     text = text_of(line(ROW, plan, 80))
-    assert text.split() == ["2", "14:13:20", "kill", "n2", "✓", "850", "20", "1.9s", "0"]
+    assert text.split() == ["2", "14:13:20", "kill", "n2", "✓", "850ms", "20", "1.9s", "0"]
     narrow = layout(incidents.columns(lambda: 0.0), 60)
     assert length_of(line(replace(ROW, what=HOSTILE), narrow, 60)) == 60
     unknown = replace(ROW, found_ms=None, back_p95_ms=None, lost=None, verdict=Verdict.OPEN)

@@ -101,14 +101,15 @@ def test_start_steps_show_what_is_done_and_what_is_next() -> None:
 
 def test_the_footer_keeps_leaving_and_help_when_there_is_no_room() -> None:
     assert words(text_of(footer.footer(80, armed=True))) == (
-        "1–6 Pages / Filter D Drain X Kill… S Start p Pause ? Help ^P Palette q Quit"
+        "1–6 Pages Enter Open / Filter D Drain X Kill… S Start p Pause ? Help q Quit"
     )
     assert words(text_of(footer.footer(16, armed=True))) == "? Help q Quit"
 
 
 def test_a_locked_console_names_no_key_that_acts() -> None:
     assert (
-        words(text_of(footer.footer(120, armed=False))) == "1–6 Pages / Filter p Pause ! Arm ? Help ^P Palette q Quit"
+        words(text_of(footer.footer(120, armed=False)))
+        == "1–6 Pages Enter Open / Filter p Pause ! Arm ? Help ^P Palette q Quit"
     )
     assert all(command.group is not Group.ACT for command in footer.allowed(armed=False))
 

@@ -56,16 +56,17 @@ def repaints(app: WsmonApp) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", frames.EXAMPLES)
-async def test_every_frame_fits_every_screen(name: str, size: tuple[int, int]) -> None:
-    frame = frames.EXAMPLES[name]()
-    app, _ = app_of(frame)
-    async with app.run_test(size=size):
-        text = screen_text(app)
-        assert len(text) == size[1]
-        assert all(line.isprintable() for line in text)
-        assert safe(frame.header.cluster)[:8] in text[0]
-        assert "quit" in text[-1].lower()
+async def test_every_frame_fits_every_screen(size: tuple[int, int]) -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=size) as pilot:
+        for name, example in frames.EXAMPLES.items():
+            frame = example()
+            await show(pilot, app, source, frame)
+            text = screen_text(app)
+            assert len(text) == size[1], name
+            assert all(line.isprintable() for line in text), name
+            assert safe(frame.header.cluster)[:8] in text[0], name
+            assert "quit" in text[-1].lower(), name
 
 
 async def test_a_healthy_cluster_at_80_by_24() -> None:
@@ -326,6 +327,7 @@ async def test_the_palette_offers_our_commands_and_runs_them() -> None:
         assert app.paused
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_locked_no_key_asks_for_anything() -> None:
     app, source = app_of(frames.healthy(), armed=False)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -340,6 +342,7 @@ async def test_locked_no_key_asks_for_anything() -> None:
     assert source.actions == []
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_letters_in_lower_case_never_act() -> None:
     app, source = app_of(frames.removed())
     async with app.run_test() as pilot:

@@ -99,7 +99,7 @@ async def test_a_picture_that_stays_is_not_repainted() -> None:
 
 async def test_a_card_that_is_longer_than_its_pane_can_be_scrolled() -> None:
     app, _ = app_of(three().model, T0 + 130)
-    async with app.run_test(size=(80, 20)) as pilot:
+    async with app.run_test(size=(80, 15)) as pilot:
         await go(pilot, app, "6")
         page = app.page
         assert isinstance(page, IncidentsPage)

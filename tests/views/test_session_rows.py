@@ -206,7 +206,7 @@ def test_each_chapter_has_its_sentence(body: EventBody, sentence: str, severity:
 
 
 def test_one_to_which_nothing_happened_says_so() -> None:
-    assert life(cluster(), T0 + 4, "c2") == ["connected to n2; nothing has happened to it since it is watched"]
+    assert life(cluster(), T0 + 4, "c2") == ["connected to n2; nothing has happened to it"]
     model = well(clients=1)
     model.apply(says("fleet", fleet_of(c1={"state": "connecting", "delay_s": 0.5}), T0, rev=2))
     assert life(model, T0 + 4) == ["connecting, waits 0.50 s; how it came to that was not heard"]

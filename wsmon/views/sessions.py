@@ -230,7 +230,7 @@ def _unwritten(model: ClusterModel, source: str, entry: ReadOnlyJson) -> tuple[L
     at = model.sessions.first(source)[0]
     if word in CONNECTED_WORDS:
         where = f" to {name(node)}" if node else ""
-        return (LifeLine(at, Severity.QUIET, f"connected{where}; nothing has happened to it since it is watched"),)
+        return (LifeLine(at, Severity.QUIET, f"connected{where}; nothing has happened to it"),)
     wait_s = number(entry, "delay_s")
     plan = "" if wait_s is None else f", waits {min(max(wait_s, 0.0), 3_600):.2f} s"
     return (LifeLine(None, Severity.WARNING, f"{word or 'unknown'}{plan}; how it came to that was not heard"),)

@@ -85,6 +85,8 @@ class IncidentsPage(Page):
     def __init__(self) -> None:
         super().__init__()
         self._offset_s = 0.0
+        self._most: int | None = None
+        """The lines that the list may have at most."""
         self.table = IncidentTable(
             id="incidents-table",
             columns=incidents.columns(lambda: self._offset_s),
@@ -112,6 +114,7 @@ class IncidentsPage(Page):
             return
         self._offset_s = offset_s
         self.table.show(picture.rows)
+        self._share(len(picture.rows))
         row = self.table.selected
         if row is None:
             self.card.show(None, None, chosen=False, offset_s=offset_s)
@@ -122,6 +125,13 @@ class IncidentsPage(Page):
         if (picture.other.row.key if picture.other is not None and picture.chosen else None) != self._marked():
             self.post_message(self.LooksElsewhere())
         self.card.show(picture.card, picture.other, chosen=picture.chosen, offset_s=offset_s)
+
+    def _share(self, rows: int) -> None:
+        """Give the list no more lines than it has rows; the scorecard under it has the rest."""
+        most = None if self.has_class("-side") else max(3, rows + 1)
+        if most != self._most:
+            self._most = most
+            self.table.styles.max_height = most
 
     def looking(self, looking: Looking) -> Looking:
         """Look at the selected incident, and at a marked one to compare it with."""

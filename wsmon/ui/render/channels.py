@@ -89,7 +89,7 @@ def _redis(picture: RedisPicture) -> list[Line]:
         parts.append((Run(f"not asked for {values.age(picture.asked_s)}", WARNING),))
     if picture.rtt_ms is not None:
         slow = picture.rtt_ms >= RTT_WARNING_MS
-        parts.append((Run(f"{values.milliseconds(picture.rtt_ms)} ms", WARNING if slow else TEXT),))
+        parts.append((Run(values.lasting(picture.rtt_ms), WARNING if slow else TEXT),))
     if picture.process and picture.process != "running":
         parts.append((Run(f"process {clip(picture.process, WORD)}", WARNING),))
     if picture.restarts:
@@ -144,7 +144,7 @@ def _link(link: RedisLink) -> Line:
     if not link.state:
         return (Run(f"{node} ", TEXT), Run(values.UNKNOWN, FAINT))
     good = link.state in {"ok", "live"}
-    rtt = "" if link.rtt_ms is None else f" {values.milliseconds(link.rtt_ms)} ms"
+    rtt = "" if link.rtt_ms is None else f" {values.lasting(link.rtt_ms)}"
     return (Run(f"{node} ", TEXT), Run(f"{clip(link.state, WORD)}{rtt}", MUTED if good else WARNING))
 
 

@@ -47,7 +47,8 @@ FOLD_S: Final = 2.0
 _ESSENTIAL: Final = (
     re.compile(r"→ *([^\s:,;]+)"),
     re.compile(
-        r"\b(lost|failed|back|killed|ended|refused|drained|missed|injected|gone|moved|anew|stalled|live|opened|closed)\b"
+        r"\b(lost|failed|back|killed|ended|refused|drained|missed|injected|gone|moved|anew|stalled|live|opened|closed"
+        r"|cut)\b"
     ),
 )
 _WIDE: Final = 76

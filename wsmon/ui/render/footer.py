@@ -62,7 +62,7 @@ def footer(width: int, *, armed: bool, replay: bool = False, keymap: Keymap = US
     pages = [key_name(keymap[name][0]) for name in _PAGES if keymap[name]]
     if pages:
         digits = f"{pages[0]}–{pages[-1]}" if pages == list("123456") else pages[0]
-        at = next((y for y, entry in enumerate(shown) if entry[0] == "filter"), len(shown))
+        at = next((y for y, entry in enumerate(shown) if entry[0] in {"open", "filter"}), len(shown))
         shown.insert(at, ("pages", digits, "Pages"))
     gap = 2
     while shown and sum(len(key) + len(label) + 1 + gap for _, key, label in shown) > width:

@@ -77,7 +77,7 @@ def _verdict(row: IncidentRow) -> Cell:
 
 
 def _ms(number: float | None) -> Cell:
-    text = values.milliseconds(number)
+    text = values.lasting(number)
     return text, FAINT if text == values.UNKNOWN else TEXT
 
 
@@ -195,7 +195,7 @@ def body(card: Card, width: int, scale_ms: float, *, against: Card | None, glyph
 
 
 def _stage_time(stage: Stage) -> tuple[str, int]:
-    return values.milliseconds(stage.ms), _TIME
+    return values.lasting(stage.ms), _TIME
 
 
 def _ink(stage: Stage) -> Ink:
@@ -214,7 +214,7 @@ def _difference(ms: float | None, its: float | None) -> Run:
     more = ms - its
     if abs(more) < 1:
         return Run(" " + fit("=", _TIME, right=True), FAINT)
-    text = ("+" if more > 0 else MINUS) + values.milliseconds(abs(more))
+    text = ("+" if more > 0 else MINUS) + values.lasting(abs(more))
     near = abs(more) <= max(50.0, 0.1 * its)
     return Run(" " + fit(text, _TIME, right=True), MUTED if near else WARNING if more > 0 else GOOD)
 
@@ -267,7 +267,7 @@ def _counts(card: Card, width: int) -> Line:
     parts: list[Line] = [(Run(f"{row.clients} ", TEXT), Run("clients" if row.clients != 1 else "client", MUTED))]
     if card.moved:
         parts.append((Run(f"{card.moved} ", TEXT), Run("moved without a pause", MUTED)))
-    lasted = "lasts still" if card.lasted_ms is None else f"lasted {_span(round(card.lasted_ms / 100) * 100)}"
+    lasted = "still going on" if card.lasted_ms is None else f"lasted {_span(round(card.lasted_ms / 100) * 100)}"
     parts.append((Run(lasted, MUTED),))
     return fitted((Run("  ", MUTED), *joined(parts, width - 2)), width)
 

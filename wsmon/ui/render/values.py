@@ -58,6 +58,13 @@ def milliseconds(number: float | None) -> str:
     return f"{number / 1000:.1f}s" if number < 99_950 else age(number / 1000)
 
 
+def lasting(milliseconds_: float | None) -> str:
+    """Return a duration with its unit, in at most 5 cells: `0.4ms`, `541ms`, `3.2s`, `12m`."""
+    if milliseconds_ is None or not known(milliseconds_):
+        return UNKNOWN
+    return milliseconds(milliseconds_) + ("ms" if milliseconds_ < 999.5 else "")
+
+
 def percent(number: float | None) -> str:
     """Return percent in at most 4 cells."""
     if number is None or not known(number):
