@@ -10,14 +10,14 @@ from tests.sim_health.mutants import CAUGHT_BY, MUTANTS, mutated
 from tests.sim_health.schedule import FAULTS, play
 
 SEEDS = range(50)
-BROKE = (917,)
-"""Seeds that broke a law once."""
+BROKE = ((917, 0), (917, 120), (2025, 120), (2412, 120), (2829, 120))
+"""Seeds that broke a law once, and for how many heartbeats faults went on."""
 SEEDS_FOR_A_MUTANT = 40
 
 
-@pytest.mark.parametrize("seed", [*SEEDS, *BROKE])
-def test_no_schedule_breaks_a_law(seed: int) -> None:
-    outcome = play(seed)
+@pytest.mark.parametrize(("seed", "heartbeats"), [*((seed, 0) for seed in SEEDS), *BROKE])
+def test_no_schedule_breaks_a_law(seed: int, heartbeats: int) -> None:
+    outcome = play(seed, heartbeats=heartbeats)
     assert outcome.broken is None, "\n".join([*outcome.trace[-60:], f"seed {seed}: {outcome.broken}"])
 
 

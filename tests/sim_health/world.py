@@ -146,7 +146,9 @@ class World:
         self.soft_removals += 1
         if evidence.failed != evidence.needed:
             self.break_law(f"{move.node} was removed after {evidence.failed} of {evidence.needed} failures")
-        if move.old is NodeState.DRAINING and move.node in self.redis.registered(move.now)[0]:
+        # An entry that an earlier life wrote a moment ago is no lease of the life that drains.
+        listed = node.boot == move.boot == self.redis.registered(move.now)[0].get(move.node)
+        if move.old is NodeState.DRAINING and listed:
             self.break_law(f"{move.node} was removed while it drained")
         timing = self.profile.http if evidence.kind is Kind.HTTP else self.profile.heartbeat
         if move.now - checker.took_at < (timing.failures - 1) * timing.interval_s * 0.99:
@@ -165,7 +167,8 @@ class World:
         standing = [
             (went[name], False) if name in went else (health.state, health.hard)
             for name, health in checker.judgement.nodes.items()
-            if (checker.name, name) not in self._drained
+            # One that another checker let back in is there, whatever became of it before.
+            if (checker.name, name) not in self._drained or health.state in JUDGED
         ]
         found = floor(standing)
         if found.removed > found.allowed and not self.held:
