@@ -119,7 +119,9 @@ def test_a_node_killed_by_keys_goes_and_its_clients_land_elsewhere_and_it_comes_
     terminal.send("S")
     terminal.wait_for(r"n2 +● online")
     assert until(
-        lambda: (row := re.search(r"n2 +● online +\S+ +ok +ok +(\d+)", terminal.text)) is not None and int(row[1]) >= 10,
+        lambda: (
+            (row := re.search(r"n2 +● online +\S+ +ok +ok +(\d+)", terminal.text)) is not None and int(row[1]) >= 10
+        ),
         20,
     ), terminal.text
     assert node_pid("n2") != pid
