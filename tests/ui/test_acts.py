@@ -130,3 +130,13 @@ def test_every_action_has_verbs_and_every_verb_an_action() -> None:
     verbs = {verb.name for verb in ACTION_VERBS}
     covered = {verb for command in COMMANDS if command.group is Group.ACT for verb in command.verbs}
     assert covered == verbs
+
+
+def test_a_node_that_is_gone_or_empties_itself_is_not_drained() -> None:
+    states = (NodeState.REMOVED, NodeState.DRAINING, NodeState.LEFT)
+    for state in states:
+        frame = replace(roomy(), nodes=(*roomy().nodes[:2], frames.node("n3", state=state)))
+        assert acts.plan("drain", ("n3",), frame) == f"n3 is {state}; there is nothing to drain."
+        planned = acts.plan("drain", ("n1", "n3"), frame)
+        assert isinstance(planned, Ask)
+        assert planned.deeds(Answer(0, "")) == (Deed("drain", "n1"),)

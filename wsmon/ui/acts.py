@@ -13,6 +13,7 @@ from wsmon.ui.screens.question import Answer, Asked
 from wsmon.views.frame import Frame, NodeRow
 
 GONE_PROCESS = ("exited", "failed", "stopped")
+EMPTYING_OR_GONE = (NodeState.REMOVED, NodeState.DRAINING, NodeState.LEFT)
 NOBODY = "No node is selected; page 1 has them."
 
 
@@ -66,6 +67,10 @@ def plan(name: str, nodes: tuple[str, ...], frame: Frame) -> Plan:
             )
             return Ask(asked, lambda _: _now("cordon", rows))
         case "drain":
+            fit = tuple(row for row in rows if row.state not in EMPTYING_OR_GONE)
+            if not fit:
+                return _not(rows, "drain", lambda row: row.state)
+            rows, ids = fit, tuple(row.id for row in fit)
             asked = _asked(
                 "Drain",
                 rows,
