@@ -12,7 +12,7 @@ from wsmon.commands import Action, Outcome
 from wsmon.engine import Engine
 from wsmon.errors import ConfigError
 from wsmon.model.cluster import ClusterModel
-from wsmon.model.incidents import Incident, Incidents
+from wsmon.model.incidents import Incident
 from wsmon.model.scorecard import MEASURES, Bound, Judged, Objective, Scorecard
 from wsmon.model.script import ACTIONS, Condition, Do, Roll, Script, Setting, Step, Wait, parse_script
 from wsmon.scenario import Player, load, markdown_lines, shipped, text_lines
@@ -372,7 +372,7 @@ def test_a_refused_step_ends_the_play_and_every_ask_carries_the_scenarios_name()
     async def play() -> int:
         clock = asyncio.get_running_loop().time
         engine = Engine(_Silent(), operator, ClusterModel("x"), clock)
-        return await Player(script, engine, Incidents(), clock, told.append)._steps()
+        return await Player(script, engine, clock, told.append)._steps()
 
     assert asyncio.run(play()) == 1
     assert [(action.op, action.node, action.reason) for action in operator.asked] == [
@@ -389,7 +389,7 @@ def test_a_condition_that_does_not_come_in_time_ends_the_play() -> None:
     async def play() -> int:
         clock = asyncio.get_running_loop().time
         engine = Engine(_Silent(), _Refusing(), ClusterModel("x"), clock)
-        return await Player(script, engine, Incidents(), clock, told.append)._steps()
+        return await Player(script, engine, clock, told.append)._steps()
 
     assert asyncio.run(play()) == 0
     assert told[-1].endswith("n1 online did not come within 0 s")
@@ -405,7 +405,7 @@ def test_captions_are_shown_to_spectators_one_after_the_other() -> None:
     async def play() -> str:
         clock = asyncio.get_running_loop().time
         engine = Engine(_Silent(), _Refusing(), ClusterModel("x"), clock)
-        player = Player(script, engine, Incidents(), clock, lambda _: None, caption=shown.append)
+        player = Player(script, engine, clock, lambda _: None, caption=shown.append)
         await player._steps()
         engine.caption(shown[-1])
         return build_frame(engine.model, clock()).caption

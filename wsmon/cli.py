@@ -435,13 +435,10 @@ def _engine_thread(
     from wsmon.engine_thread import EngineThread
 
     companion = None
-    incidents = None
     if tour is not None:
         from wsmon import scenario
-        from wsmon.model.incidents import Incidents
 
-        incidents = Incidents()
-        companion = scenario.companion(tour, incidents, clock)
+        companion = scenario.companion(tour, clock)
 
     def make() -> "Engine":
         # In the engine's own thread, after the first screen: nothing of this is needed to draw.
@@ -453,9 +450,8 @@ def _engine_thread(
         from wsmon.rolling import RollingOperator
         from wsmon.sources.merge import LiveCluster
 
-        live = LiveCluster(locate, clock, ended=None if embedded is None else embedded.ended)
-        source = live if incidents is None else scenario.Heard(live, incidents.apply)
-        operator = RollingOperator(AdminOperator(live.client, this_actor()), clock)
+        source = LiveCluster(locate, clock, ended=None if embedded is None else embedded.ended)
+        operator = RollingOperator(AdminOperator(source.client, this_actor()), clock)
         model = ClusterModel(cluster, embedded=embedded is not None)
         kept = recorder or _recorder(cluster, clock, None, embedded=embedded is not None)
         engine = Engine(source, operator, model, clock, armed=armed, recorder=kept)

@@ -25,12 +25,10 @@ from wsmon.engine import Engine
 from wsmon.errors import ConfigError, StartError, WsmonError
 from wsmon.model.cluster import ClusterModel
 from wsmon.model.incidents import Incidents
-from wsmon.model.inputs import Input
 from wsmon.model.scorecard import Evidence, Scorecard, judge
 from wsmon.model.script import HEALTHY, LEADER, Condition, Do, Roll, Script, Step, Wait, parse_script
 from wsmon.model.standing import leader, voices
 from wsmon.operators.admin import AdminOperator, this_actor
-from wsmon.ports import Source
 from wsmon.protocol.states import NodeState
 from wsmon.rolling import order, roll, see
 from wsmon.sources.clock import Clock
@@ -122,14 +120,14 @@ def run(script: Script, *, tell: Callable[[str], None]) -> Scorecard | None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def companion(script: Script, incidents: Incidents, clock: Callable[[], float]) -> Callable[[Engine], Awaitable[None]]:
+def companion(script: Script, clock: Callable[[], float]) -> Callable[[Engine], Awaitable[None]]:
     """Return what plays the script beside a dashboard: its captions are shown there.
 
-    `incidents` have to hear what the engine's source tells. What goes wrong is said in the caption, and ends the play.
+    What goes wrong is said in the caption, and ends the play.
     """
 
     async def play(engine: Engine) -> None:
-        player = Player(script, engine, incidents, clock, lambda _: None, caption=engine.caption)
+        player = Player(script, engine, clock, lambda _: None, caption=engine.caption)
         engine.caption(clean(script.title, CAPTION_MAX))
         try:
             card = await player.play()
@@ -153,14 +151,9 @@ async def _watch(script: Script, embedded: EmbeddedCluster, tell: Callable[[str]
     embedded.launch()
     clock = Clock()
     source = LiveCluster(embedded.locate, clock, ended=embedded.ended)
-    incidents = Incidents()
-    engine = Engine(
-        Heard(source, incidents.apply),
-        AdminOperator(source.client, this_actor()),
-        ClusterModel(embedded.cluster, embedded=True),
-        clock,
-    )
-    player = Player(script, engine, incidents, clock, tell)
+    model = ClusterModel(embedded.cluster, embedded=True, incidents=Incidents())
+    engine = Engine(source, AdminOperator(source.client, this_actor()), model, clock)
+    player = Player(script, engine, clock, tell)
     collecting = loop.create_task(engine.run(), name="engine")
     playing = loop.create_task(player.play(), name="play")
     waiting = loop.create_task(stopping.wait(), name="stopping")
@@ -174,23 +167,6 @@ async def _watch(script: Script, embedded: EmbeddedCluster, tell: Callable[[str]
                 task.exception()  # It was raised already, or the end is what counts.
 
 
-class Heard:
-    """A source whose inputs are told to somebody else, too."""
-
-    def __init__(self, inner: Source, tap: Callable[[Input], None]) -> None:
-        self._inner = inner
-        self._tap = tap
-
-    async def run(self, emit: Callable[[Input], None]) -> None:
-        """Run the inner source."""
-
-        def both(told: Input) -> None:
-            emit(told)
-            self._tap(told)
-
-        await self._inner.run(both)
-
-
 class StepFailedError(WsmonError):
     """A step could not be done; what follows it is not tried."""
 
@@ -202,7 +178,6 @@ class Player:
         self,
         script: Script,
         engine: Engine,
-        incidents: Incidents,
         clock: Callable[[], float],
         tell: Callable[[str], None],
         *,
@@ -212,7 +187,7 @@ class Player:
         self._script = script
         self._engine = engine
         self._caption = caption
-        self._incidents = incidents
+        self._incidents = engine.model.incidents
         self._clock = clock
         self._tell_line = tell
         self._began = clock()

@@ -168,8 +168,11 @@ class Fault:
 class ClusterModel:
     """Everything that is known of one cluster. Feed it by `apply`; read the rest."""
 
-    def __init__(self, cluster: str, *, embedded: bool = False) -> None:
-        """`embedded`: the cluster is being started for us, so it is not broken before it was ever whole."""
+    def __init__(self, cluster: str, *, embedded: bool = False, incidents: Incidents | None = None) -> None:
+        """`embedded`: the cluster is being started for us, so it is not broken before it was ever whole.
+
+        `incidents` are for whoever has to keep more of them than a watcher does.
+        """
         self.cluster = cluster
         self.embedded = embedded
         self.peers: dict[str, Peer] = {}
@@ -187,7 +190,7 @@ class ClusterModel:
         self.tolls = Tolls()
         self.trails = Trails()
         self.deeds = Deeds()
-        self.incidents = Incidents(kept=KEPT_LIVE)
+        self.incidents = Incidents(kept=KEPT_LIVE) if incidents is None else incidents
         self.truth = Truth()
         self.sessions = Sessions()
         self.faults: dict[tuple[str, str], Fault] = {}
