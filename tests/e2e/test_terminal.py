@@ -209,8 +209,9 @@ def test_the_smallest_and_the_largest_screen(start: Start, columns: int, rows: i
     assert terminal.wait_for_end() == 0
 
 
-def test_a_storm_of_new_sizes_ends_with_the_last_one_complete(start: Start) -> None:
-    terminal = start(*PICTURES, "5", "idle")
+@pytest.mark.parametrize("env", [{}, {"COLUMNS": "80", "LINES": "24"}], ids=["", "sizes in the environment"])
+def test_a_storm_of_new_sizes_ends_with_the_last_one_complete(start: Start, env: dict[str, str]) -> None:
+    terminal = start(*PICTURES, "5", "idle", env=env)
     shows_nodes(terminal)
     for number in range(40):
         terminal.resize(columns=60 + number * 3, rows=15 + number)

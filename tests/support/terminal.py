@@ -52,7 +52,8 @@ class Terminal:
         self._stalled = threading.Event()
         self._stands = threading.Event()
         self._closing = threading.Event()
-        environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        kept = (key for key in os.environ if key not in {"NO_COLOR", "COLUMNS", "LINES"})
+        environment = {key: os.environ[key] for key in kept}
         environment |= {"TERM": "xterm-256color", **(env or {})}
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -158,6 +158,34 @@ class TerminalDriver(LinuxDriver):
             and os.environ.get("TERM", "") not in _PRINT_QUESTIONS
         )
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """Return columns and rows, of the terminal itself: the environment's would hold for ever, whatever its window does."""
+        try:
+            columns, rows = os.get_terminal_size(self.outlet.fileno())
+        except (OSError, ValueError):
+            columns = rows = 0
+        if columns and rows:
+            return columns, rows
+        told: tuple[int, int] = super()._get_terminal_size()
+        return told
+
+    def _sigtstp_application(self, *_: object) -> None:
+        self._soon(super()._sigtstp_application)
+
+    def _sigcont_application(self, *_: object) -> None:
+        self._soon(super()._sigcont_application)
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        """Do it on the loop. A signal comes in the midst of anything, also of a write that holds the queue's lock.
+
+        What writes in there would wait for a lock that the interrupted code, its own thread, never gives back.
+        """
+        if self._hears is None:
+            act()
+            return
+        with suppress(RuntimeError):  # The loop may have ended by now.
+            self._hears.call_soon_threadsafe(act)
+
     def _request_terminal_sync_mode_support(self) -> None:
         """Ask nothing: whoever draws asks, and the same answer tells this, too."""
 
