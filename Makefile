@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio pytest-randomly pytest-timeout ruff types-protobuf types-psutil
+DEV := async-solipsism hypothesis import-linter mypy pyte pytest pytest-asyncio pytest-randomly pytest-timeout pytest-xdist ruff types-protobuf types-psutil
 # Writes what runs with protobuf 6.31.1 and all later ones; the runtime must never be the older of the two.
 PROTOC := grpcio-tools==1.80.0
 SECONDS ?= 60
+# Most tests wait for processes and screens; a file's tests stay together.
+WORKERS ?= 2
 
 .PHONY: run test check format blackbox bench detection fuzz explore sim proto clean
 
@@ -14,7 +16,7 @@ run: $(STAMP)
 	@$(BIN)/wsmon $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
