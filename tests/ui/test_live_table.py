@@ -51,6 +51,25 @@ async def test_rows_are_sorted_by_the_column_that_was_chosen() -> None:
         assert table.selected.id == "n1"
 
 
+async def test_the_first_row_is_selected_until_somebody_chooses_whichever_row_comes_first() -> None:
+    one, two, three = (frames.node(name) for name in ("n1", "n2", "n3"))
+    app, source = app_of(replace(frames.healthy(), nodes=(two,)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = app.query_one(LiveTable)
+        assert table.selected is not None
+        assert table.selected.id == "n2"
+        source.frame = replace(frames.healthy(), nodes=(one, two))
+        app.poll()
+        await pilot.pause()
+        assert table.selected.id == "n1"
+        await pilot.press("j")
+        assert table.selected.id == "n2"
+        source.frame = replace(frames.healthy(), nodes=(frames.node("n0"), one, two, three))
+        app.poll()
+        await pilot.pause()
+        assert table.selected.id == "n2"
+
+
 async def test_a_filter_is_typed_and_taken_away() -> None:
     app, source = app_of(uneven())
     async with app.run_test(size=(80, 24)) as pilot:

@@ -67,6 +67,8 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
         self._name = name
         self._sets = tuple(sets)
         self._set = 0
+        self._chosen = False
+        """Whether somebody used the table while it had rows; until then the first row is selected, whichever comes."""
         self._stale = stale
         self._attention = attention
         self._grows = grows
@@ -113,7 +115,7 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
     # What is done to it.
 
     def show(self, rows: tuple[Row, ...]) -> None:
-        """Show other rows; the same one stays selected if it is still there."""
+        """Show other rows; once the table was used, the same one stays selected."""
         if rows is self._all:
             return
         self._all = rows
@@ -137,10 +139,12 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
     def filter(self, wanted: str) -> None:
         """Show only rows that hold these words; an empty text shows all again."""
         self.wanted = wanted
+        self._chosen = self._chosen or bool(self.rows)
         self._arrange()
 
     def command(self, id: str) -> bool:  # noqa: A002
         """Do what a key stands for here."""
+        self._chosen = self._chosen or bool(self.rows)
         match id:
             case "sort_left":
                 self._sort(-1)
@@ -212,7 +216,7 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
         self.rows = rows
         if self.follow:
             self.cursor = max(0, len(rows) - 1)
-        elif chosen is not None:
+        elif chosen is not None and self._chosen:
             key = self._key(chosen)
             here = self.cursor < len(rows) and self._key(rows[self.cursor]) == key
             if not here:
@@ -270,6 +274,7 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
         return False
 
     def _select(self, row: int) -> None:
+        self._chosen = True
         cursor = max(0, min(row, len(self.rows) - 1))
         if cursor != self.cursor:
             self.cursor = cursor
