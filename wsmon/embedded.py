@@ -21,6 +21,7 @@ MODULE = "sample_cluster"
 REDIS_VARIABLE = "SAMPLE_CLUSTER_REDIS"
 """Environment variable with the URL of a foreign Redis: arguments can be read by everybody on the machine."""
 LOOK_EVERY_S = 0.02
+ENDED_LOOK_S = 0.5
 STOP_WITHIN_S = 3.0
 STDERR_KEPT = 4_096
 
@@ -72,15 +73,30 @@ class EmbeddedCluster:
         """Wait until the process is gone; return why, in its own words if it said any."""
         process = self._running()
         assert process.stderr is not None
-        os.set_blocking(process.stderr.fileno(), False)
-        said = b""
-        while True:
-            said = (said + _read_available(process.stderr.fileno()))[-STDERR_KEPT:]
-            status = process.poll()
-            if status is not None:
-                said = (said + _read_available(process.stderr.fileno()))[-STDERR_KEPT:]
-                return _reason(status, said.decode(errors="replace"))
-            await asyncio.sleep(0.1)
+        loop, stderr = asyncio.get_running_loop(), process.stderr.fileno()
+        os.set_blocking(stderr, False)
+        said, closed = b"", asyncio.Event()
+
+        def hear() -> None:
+            nonlocal said
+            piece = _read_available(stderr)
+            said = (said + piece)[-STDERR_KEPT:]
+            if not piece:
+                loop.remove_reader(stderr)
+                closed.set()
+
+        loop.add_reader(stderr, hear)
+        try:
+            while (status := process.poll()) is None:
+                # Nearly always it ends with its end of the pipe; it may also live on without it.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ENDED_LOOK_S):
+                        await closed.wait()
+                        closed.clear()
+        finally:
+            loop.remove_reader(stderr)
+        said = (said + _read_available(stderr))[-STDERR_KEPT:]
+        return _reason(status, said.decode(errors="replace"))
 
     def stop(self) -> None:
         """End the cluster and wait for it: the pipe first, then signals to its process group."""

@@ -1,9 +1,10 @@
 """Source → model → frames at a bounded rate; actions the other way.
 
 Theory of operation. Everything happens on one loop: the source calls `_take` for each input, which the model folds in
-at once. A frame is built twice a second, on the clock's beat: gauges change all the time, and faster than that nobody
-reads them. What happened, or what somebody asked for, is drawn at once, at most `FRAMES_PER_S` times a second. Whoever draws pulls the newest frame and never
-queues; `wsmon.engine_thread` gives the loop a thread of its own.
+at once. A frame is built on the clock's beat: gauges change all the time, and faster than that nobody reads them. The
+beat is a second as long as all is well, and half a second as long as it is not: then counts and countdowns are read.
+What happened, or what somebody asked for, is drawn at once, at most `FRAMES_PER_S` times a second. Whoever draws pulls
+the newest frame and never queues; `wsmon.engine_thread` gives the loop a thread of its own.
 """
 
 import asyncio
@@ -33,14 +34,16 @@ from wsmon.operators.audited import AuditedOperator
 from wsmon.operators.refuse import LockedOperator
 from wsmon.ports import Operator, Source
 from wsmon.protocol.registry import Verdict
+from wsmon.protocol.states import NodeState
 from wsmon.recording.recorder import Recorder
 from wsmon.views.build import build_frame
-from wsmon.views.frame import Frame, Looking
+from wsmon.views.frame import Frame, Health, Looking
 
 log = logging.getLogger(__name__)
 
 FRAMES_PER_S = 10
 BEAT_S = 0.5
+CALM_BEAT_S = 1.0
 GAUGES = (PeerState, PeerBeat, ProcessSample, HttpSample, RegistrySeen, RedisSeen)
 """Inputs that can wait for the next beat."""
 
@@ -157,9 +160,19 @@ class Engine:
             self._urgent.clear()
             self._redraw()
             await asyncio.sleep(1 / FRAMES_PER_S)
+            beat_s = CALM_BEAT_S if _is_calm(self._frame) else BEAT_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_S - self._clock() % BEAT_S):
+                async with asyncio.timeout(beat_s - self._clock() % beat_s):
                     await self._urgent.wait()
+
+
+def _is_calm(frame: Frame) -> bool:
+    """Return whether nothing is under way."""
+    return (
+        frame.header.health is Health.HEALTHY
+        and not frame.timeline.away
+        and all(row.state is NodeState.ONLINE for row in frame.nodes)
+    )
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> WsmonError:

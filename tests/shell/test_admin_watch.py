@@ -1,7 +1,7 @@
 """Connections to admin sockets: opened again whenever they are lost, and honest about what happened."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -9,6 +9,7 @@ from wsmon.agent.client import AdminClient, open_admin
 from wsmon.agent.server import AdminServer, Identity, Tokens
 from wsmon.model.inputs import Happened, Input, PeerBeat, PeerGarbage, PeerGone, PeerSeen, PeerState
 from wsmon.protocol.events import DrainStarted
+from wsmon.protocol.session import WatchInput
 from wsmon.protocol.states import PeerKind
 from wsmon.sources import admin
 from wsmon.sources.admin import AdminWatch
@@ -31,8 +32,8 @@ async def serve(name: str = "n1", boot: int = 1) -> AdminServer:
 async def told(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Input]]:
     """What a watch on n1 tells; TCP here needs a token, which Unix sockets do not."""
 
-    async def open_with_token(url: str, on_input: object) -> AdminClient:
-        return await open_admin(url, on_input, token="t")  # type: ignore[arg-type]
+    async def open_with_token(url: str, on_input: Callable[[WatchInput], None], *, interval_ms: int) -> AdminClient:
+        return await open_admin(url, on_input, token="t", interval_ms=interval_ms)
 
     monkeypatch.setattr(admin, "open_admin", open_with_token)
     inputs: list[Input] = []

@@ -52,8 +52,8 @@ MARKS_MAX: Final = 100_000
 
 The oldest to come in go first, and `dropped` counts them.
 """
-KEPT_LIVE: Final = 20_000
-"""The same for those who only watch: two storms of ten thousand clients."""
+KEPT_LIVE: Final = 10_000
+"""The same for those who only watch: a storm of five thousand clients."""
 FORGOTTEN: Final = 10
 """When there is no room, one in so many of what is kept goes at once: each time all has to be looked at anew."""
 TOLD_LEAST: Final = 100

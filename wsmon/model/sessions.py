@@ -36,11 +36,11 @@ from wsmon.protocol.states import PeerKind
 
 CHAPTERS_MAX: Final = 50
 """Chapters kept of one client."""
-CHAPTERS_LEAST: Final = 4
+CHAPTERS_LEAST: Final = 1
 """As many are left to a client whose chapters go to make room for others."""
-CLIENTS_MAX: Final = 20_000
-ALL_CHAPTERS_MAX: Final = 200_000
-"""Chapters of all clients together: about 40 MB."""
+CLIENTS_MAX: Final = 10_000
+ALL_CHAPTERS_MAX: Final = 24_000
+"""Chapters of all clients together, about 5 MB: two storms of two thousand clients, or ten minutes of 50 events/s."""
 SOURCES_MAX: Final = 256
 NAME_KEPT: Final = 256
 """Characters of a client's name; two that differ only behind them are taken for one."""
@@ -66,7 +66,7 @@ class ChapterKind(StrEnum):
 
 
 class Chapter(NamedTuple):
-    """One thing that happened to a client. A tuple: there are 200,000 of them."""
+    """One thing that happened to a client. A tuple: there are many of them."""
 
     boot: int
     seq: int

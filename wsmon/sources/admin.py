@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from wsmon.agent.client import AdminClient, open_admin
 from wsmon.errors import ProtocolError, UnreachableError, UsageError
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 1.0
+STATE_EVERY_MS: Final = 500
+"""How often a peer tells what changed in its state. Nothing is drawn more often; events come at once anyway."""
 
 
 class AdminWatch:
@@ -82,7 +85,7 @@ class AdminWatch:
         """Hold one connection to its end; return whether it ever said something useful."""
         url = watched.url
         heard = _Heard(self._clock)
-        client = await open_admin(url, lambda told: self._tell(watched, heard, told))
+        client = await open_admin(url, lambda told: self._tell(watched, heard, told), interval_ms=STATE_EVERY_MS)
         hello = client.hello
         try:
             if hello.id != watched.name:

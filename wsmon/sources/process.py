@@ -3,12 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import count
+from typing import Final
 
 from wsmon.model.inputs import Input, ProcessSample
 
 log = logging.getLogger(__name__)
 
-SAMPLE_EVERY_S = 1.0
+SAMPLE_EVERY_S: Final = 1.0
+FILES_EVERY: Final = 5
+"""Open files are counted with every so many samples: the system lists them all for it."""
 
 
 class ProcessSource:
@@ -30,21 +34,25 @@ class ProcessSource:
         import psutil  # noqa: PLC0415  # After the first picture, in this thread.
 
         known: dict[str, psutil.Process] = {}
-        while True:
+        files: dict[str, int | None] = {}
+        for turn in count():
             for name, pid in list(self._pids.items()):
                 process = known.get(name)
                 try:
                     if process is None or process.pid != pid:
                         known[name] = process = psutil.Process(pid)
+                        files.pop(name, None)
                         process.cpu_percent(None)  # The first call only sets the mark to measure from.
                         continue
+                    if name not in files or not turn % FILES_EVERY:
+                        files[name] = process.num_fds() if hasattr(process, "num_fds") else None
                     with process.oneshot():
                         sample = ProcessSample(
                             id=name,
                             pid=pid,
                             cpu=process.cpu_percent(None),
                             rss=process.memory_info().rss,
-                            fds=process.num_fds() if hasattr(process, "num_fds") else None,
+                            fds=files[name],
                             status=str(process.status()),
                             at=self._clock(),
                         )
