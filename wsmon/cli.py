@@ -318,6 +318,8 @@ def _embedded(options: argparse.Namespace) -> int:
         return _follow(_console(embedded.locate, embedded.cluster, embedded, clock=clock, recorder=recorder), options)
     finally:
         embedded.stop()
+        if recorder is not None:  # Nobody else does if nothing was ever started.
+            recorder.stop()
 
 
 def _wants_dashboard(options: argparse.Namespace) -> bool:
@@ -410,15 +412,19 @@ def _attach(options: argparse.Namespace) -> int:
     target, armed = settings.resolve(options.target)
     descriptor = asyncio.run(locate(target))
     clock, recorder = _recorded(options, descriptor.cluster, embedded=False)
-    if not _wants_dashboard(options):
-        return _follow(_console(_always(descriptor), descriptor.cluster, clock=clock, recorder=recorder), options)
-    from wsmon.ui import run_ui
-
-    thread = _engine_thread(_always(descriptor), descriptor.cluster, clock, recorder, armed=armed)
     try:
-        return run_ui(thread, settings, armed=armed, embedded=False, for_s=options.for_s, ready=thread.start)
+        if not _wants_dashboard(options):
+            return _follow(_console(_always(descriptor), descriptor.cluster, clock=clock, recorder=recorder), options)
+        from wsmon.ui import run_ui
+
+        thread = _engine_thread(_always(descriptor), descriptor.cluster, clock, recorder, armed=armed)
+        try:
+            return run_ui(thread, settings, armed=armed, embedded=False, for_s=options.for_s, ready=thread.start)
+        finally:
+            thread.stop()
     finally:
-        thread.stop()
+        if recorder is not None:  # Nobody else does if nothing was ever started.
+            recorder.stop()
 
 
 def _engine_thread(
@@ -454,7 +460,7 @@ def _engine_thread(
         operator = RollingOperator(AdminOperator(source.client, this_actor()), clock)
         model = ClusterModel(cluster, embedded=embedded is not None)
         kept = recorder or _recorder(cluster, clock, None, embedded=embedded is not None)
-        engine = Engine(source, operator, model, clock, armed=armed, recorder=kept)
+        engine = Engine(source, operator, model, clock, on_calm=source.calm, armed=armed, recorder=kept)
         operator.engine = engine
         return engine
 

@@ -21,7 +21,7 @@ MODULE = "sample_cluster"
 REDIS_VARIABLE = "SAMPLE_CLUSTER_REDIS"
 """Environment variable with the URL of a foreign Redis: arguments can be read by everybody on the machine."""
 LOOK_EVERY_S = 0.02
-ENDED_LOOK_S = 0.5
+ENDED_LOOK_S = 2.0
 STOP_WITHIN_S = 3.0
 STDERR_KEPT = 4_096
 

@@ -59,11 +59,13 @@ class Engine:
         clock: Callable[[], float],
         *,
         on_frame: Callable[[Frame], None] = lambda _: None,
+        on_calm: Callable[[bool], None] = lambda _: None,
         armed: bool = True,
         recorder: Recorder | None = None,
     ) -> None:
         """`clock` returns Unix seconds; `on_frame` is called on the loop with every new frame and must not block.
 
+        `on_calm` is told when calm begins, in which nothing is under way in the cluster, and when it ends.
         `recorder` is told all that the model is told; it is started and stopped here.
         As long as it is not `armed`, every action is refused here and nothing of it leaves this process.
         """
@@ -73,12 +75,14 @@ class Engine:
         self._looking = Looking()
         self._source = source
         self._clock = clock
-        self._on_frame = on_frame
+        self.on_frame = on_frame
         locked = LockedOperator(operator, lambda: self.armed, "this console is locked; ! arms it")
         self._operator = AuditedOperator(locked, self._take, clock)
         self._urgent = asyncio.Event()
         self._verdicts: tuple[Verdict, ...] = ()
         self._undrawable = False
+        self._on_calm = on_calm
+        self._calm = False
         self._frame = build_frame(model, clock())
 
     @property
@@ -153,14 +157,18 @@ class Engine:
         if self.recorder is not None:
             frame = replace(frame, recording=self.recorder.words)
         self._frame = frame
-        self._on_frame(frame)
+        self.on_frame(frame)
 
     async def _draw(self) -> None:
         while True:
             self._urgent.clear()
             self._redraw()
             await asyncio.sleep(1 / FRAMES_PER_S)
-            beat_s = CALM_BEAT_S if _is_calm(self._frame) else BEAT_S
+            calm = _is_calm(self._frame)
+            if calm is not self._calm:
+                self._calm = calm
+                self._on_calm(calm)
+            beat_s = CALM_BEAT_S if calm else BEAT_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(beat_s - self._clock() % beat_s):
                     await self._urgent.wait()

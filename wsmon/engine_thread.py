@@ -40,6 +40,8 @@ class EngineThread:
         companion: "Callable[[Engine], Awaitable[None]] | None" = None,
     ) -> None:
         """`make` is called inside the thread, with its loop running; `companion` runs beside the engine."""
+        self.news: Callable[[], None] = lambda: None
+        """Called in the engine's thread when there is another frame."""
         self._first = Frame(header=Header(cluster=cluster))
         self._make = make
         self._companion = companion
@@ -134,6 +136,13 @@ class EngineThread:
             log.exception("the engine cannot be made")
             self._first = replace(self._first, ended=f"wsmon's engine cannot start: {error}")
             return
+        told = self._engine.on_frame
+
+        def tell(frame: Frame) -> None:
+            told(frame)
+            self.news()
+
+        self._engine.on_frame = tell
         self._engine.look_at(self._looking)
         with self._arming:
             if self._armed is not None:

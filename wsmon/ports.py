@@ -38,6 +38,14 @@ class FrameSource(Protocol):
 
 
 @runtime_checkable
+class Telling(Protocol):
+    """A source of frames that says when there is another one, so that nobody has to look again and again."""
+
+    news: Callable[[], None]
+    """Called from any thread; must return at once."""
+
+
+@runtime_checkable
 class LiveSource(FrameSource, Protocol):
     """A cluster that is watched now."""
 

@@ -84,6 +84,35 @@ def test_states_come_no_faster_than_asked_for_and_then_only_the_newest() -> None
     assert change.state == {"x": 9}
 
 
+def test_a_watcher_can_ask_for_another_pace_and_goes_on_from_what_it_knows() -> None:
+    pair = Pair()
+    pair.log.publish({"x": 0}, at=0.0)
+    pair.exchange(now=0.0)
+    pair.watch.pace(1_000)
+    pair.exchange(now=0.05)
+    pair.log.publish({"x": 1}, at=0.0)
+    assert [type(item) for item in pair.exchange(now=0.1)] == [StateChanged]
+    pair.log.publish({"x": 2}, at=0.0)
+    assert pair.exchange(now=0.9) == []
+    (told,) = [item for item in pair.exchange(now=1.2) if isinstance(item, StateChanged)]
+    assert told.patch == {"x": 2}
+    pair.watch.pace(100)
+    pair.exchange(now=1.22)
+    pair.log.publish({"x": 3}, at=0.0)
+    assert [type(item) for item in pair.exchange(now=1.25)] == [StateChanged]
+    assert pair.watch.resubscribed == 0
+
+
+def test_a_watcher_that_asks_for_another_pace_before_the_first_state_gets_the_whole_of_it() -> None:
+    pair = Pair()
+    pair.watch.pace(500)
+    pair.log.publish({"x": 0}, at=0.0)
+    assert pair.exchange(now=0.0)[-1] == StateChanged(1, 7, 0.0, {"x": 0})
+    pair.log.publish({"x": 1}, at=0.0)
+    assert pair.exchange(now=0.4) == []
+    assert [type(item) for item in pair.exchange(now=0.5)] == [StateChanged]
+
+
 def test_an_unchanged_state_is_not_sent_but_a_beat_is_every_second() -> None:
     pair = Pair()
     pair.log.publish({"x": 0}, at=0.0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support.frames import healthy, removed
 from wsmon.commands import Action, Outcome
 from wsmon.engine import FRAMES_PER_S, Engine
 from wsmon.engine_thread import EngineThread
@@ -99,6 +100,26 @@ async def test_with_nothing_new_frames_come_on_the_beat_because_ages_grow() -> N
     task = asyncio.ensure_future(engine.run())
     await asyncio.sleep(10)
     assert 20 <= len(frames) <= 22
+    await stop(task)
+
+
+async def test_the_beat_is_slower_in_calm_and_whoever_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {"frame": healthy()}
+    monkeypatch.setattr("wsmon.engine.build_frame", lambda *_: shown["frame"])
+    frames, calm = list[Frame](), list[bool]()
+    engine = Engine(
+        Told(), RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append, on_calm=calm.append
+    )
+    task = asyncio.ensure_future(engine.run())
+    await asyncio.sleep(10)
+    assert 10 <= len(frames) <= 12
+    assert calm == [True]
+    shown["frame"] = removed()
+    await asyncio.sleep(1.1)
+    before = len(frames)
+    await asyncio.sleep(10)
+    assert 19 <= len(frames) - before <= 21
+    assert calm == [True, False]
     await stop(task)
 
 

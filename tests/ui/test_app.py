@@ -1,7 +1,9 @@
 """The dashboard, driven by keys and drawn from example frames."""
 
+import asyncio
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -456,3 +458,25 @@ async def test_without_a_node_nothing_can_be_done() -> None:
         await pilot.press("D", "X", "S", "A")
         assert len(app.screen_stack) == 1
     assert source.actions == []
+
+
+class TellingSource(FakeSource):
+    """Says when there is another frame."""
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(frame)
+        self.news: Callable[[], None] = lambda: None
+
+
+async def test_news_of_another_thread_is_drawn_at_once_and_news_after_the_end_hurt_nobody() -> None:
+    source = TellingSource(frames.healthy())
+    app = WsmonApp(source, theme="dark", armed=True, embedded=True, environ=TERMINAL)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert app._timer is not None
+        app._timer.cancel()  # So that only the news can bring it.
+        source.frame = frames.removed()
+        await asyncio.to_thread(source.news)
+        await pilot.pause()
+        assert "removed" in "\n".join(screen_text(app))
+    await asyncio.to_thread(source.news)

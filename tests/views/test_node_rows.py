@@ -204,7 +204,8 @@ def test_our_own_look_at_health_stands_in_for_a_checker() -> None:
     for ok, status, shown in ((True, 200, "ok"), (False, 503, "503"), (False, 0, "no")):
         model.apply(HttpSample(id="n1", ok=ok, status=status, ms=1.0, at=T0))
         assert row(model).http == shown
-    assert row(model, T0 + 6).http == ""
+    assert row(model, T0 + 7).http == "no"
+    assert row(model, T0 + 9).http == ""
 
 
 def test_injected_faults_are_shown() -> None:

@@ -1,6 +1,7 @@
 """The watching side of an admin socket: one connection, shared by state, commands and pings."""
 
 import asyncio
+import contextlib
 import itertools
 import ssl
 import time
@@ -96,6 +97,12 @@ class AdminClient:
         answer = await self._request(Query(id=name, what=what, limit=limit, filter=matching, sort=sort, cursor=cursor))
         assert isinstance(answer, Page)
         return answer
+
+    async def pace(self, interval_ms: int) -> None:
+        """Ask for changes of the state at most once in so many milliseconds from now on; no error if it is gone."""
+        self._session.pace(interval_ms)
+        with contextlib.suppress(ConnectionClosed):
+            await self._flush()
 
     async def ping(self) -> float:
         """Return the round trip in seconds. The caller sets the timeout.

@@ -267,6 +267,12 @@ class WatchSession:
             raise LocalProtocolError("a request before the peer's hello")
         self._out.append(encode_frame(frame))
 
+    def pace(self, interval_ms: int) -> None:
+        """Ask for changes at most once in so many milliseconds from now on, beginning with what is known here."""
+        self.interval_ms = interval_ms
+        if self.hello is not None:
+            self._out.append(encode_frame(Subscribe(since=self.rev, interval_ms=interval_ms)))
+
     def take(self) -> list[str]:
         """Return the texts to send, in order."""
         texts, self._out = self._out, []

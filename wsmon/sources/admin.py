@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 1.0
-STATE_EVERY_MS: Final = 500
-"""How often a peer tells what changed in its state. Nothing is drawn more often; events come at once anyway."""
+STATE_EVERY_MS: Final = 250
+"""How often a peer tells what changed in its state; events come at once anyway."""
+CALM_EVERY_MS: Final = 1_000
+"""… while nothing is under way."""
 
 
 class AdminWatch:
@@ -29,6 +31,7 @@ class AdminWatch:
         self._watched: dict[str, _Watched] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._emit: Callable[[Input], None] = lambda _: None
+        self._every_ms = STATE_EVERY_MS
 
     async def run(self, emit: Callable[[Input], None]) -> None:
         """Serve `want` until cancelled."""
@@ -49,6 +52,16 @@ class AdminWatch:
         elif watched.url != url or boot > watched.boot:
             watched.url, watched.boot = url, max(boot, watched.boot)
             watched.hurry.set()
+
+    def calm(self, on: bool) -> None:  # noqa: FBT001  # A word of the caller's, passed on.
+        """Have states told less often while nothing is under way. To be called on the loop."""
+        every_ms = CALM_EVERY_MS if on else STATE_EVERY_MS
+        if every_ms == self._every_ms or self._tasks is None:
+            return
+        self._every_ms = every_ms
+        for watched in self._watched.values():
+            if watched.client is not None:
+                self._tasks.create_task(watched.client.pace(every_ms), name=f"pace-{watched.name}")
 
     def client(self, name: str) -> AdminClient | None:
         """Return the open connection to `name`, if there is one."""
@@ -85,7 +98,7 @@ class AdminWatch:
         """Hold one connection to its end; return whether it ever said something useful."""
         url = watched.url
         heard = _Heard(self._clock)
-        client = await open_admin(url, lambda told: self._tell(watched, heard, told), interval_ms=STATE_EVERY_MS)
+        client = await open_admin(url, lambda told: self._tell(watched, heard, told), interval_ms=self._every_ms)
         hello = client.hello
         try:
             if hello.id != watched.name:

@@ -51,6 +51,10 @@ class LiveCluster:
         """Return the open admin connection to `name`, if there is one."""
         return self._admin.client(name)
 
+    def calm(self, on: bool) -> None:  # noqa: FBT001  # A word of the engine's, passed on.
+        """Listen less closely while nothing is under way."""
+        self._admin.calm(on)
+
     async def run(self, emit: Callable[[Input], None]) -> None:
         """Tell everything until cancelled."""
         self._emit = emit

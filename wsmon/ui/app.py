@@ -1,6 +1,7 @@
 """The dashboard: pulls the newest frame ten times a second, draws what changed, and passes actions on."""
 
 import asyncio
+import contextlib
 import locale
 import math
 import os
@@ -26,7 +27,7 @@ from textual.widgets import Input
 
 from wsmon.commands import BY_ID, USUAL_KEYS, Action, Group, Keymap
 from wsmon.errors import WsmonError
-from wsmon.ports import FrameSource, LiveSource, Player
+from wsmon.ports import FrameSource, LiveSource, Player, Telling
 from wsmon.ui import acts, take
 from wsmon.ui import theme as themes
 from wsmon.ui.display import Display
@@ -48,6 +49,8 @@ from wsmon.ui.widgets.table import LiveTable
 from wsmon.views.frame import ActionRow, Frame, Looking, PageName
 
 POLL_S: Final = 0.1
+SYSTEM_S: Final = 0.5
+"""How often to look whether the terminal is still there, and whether the theme's file was changed."""
 TOAST_MAX: Final = 200
 FRAME_S: Final = 0.5
 """Distance of two pictures of a replay."""
@@ -119,6 +122,11 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._pages: dict[PageName, Page] = {}
         self._page = PageName.NODES
         self._looking = Looking()
+        self._timer: asyncio.TimerHandle | None = None
+        """When to look for news next."""
+        self._tells = False
+        """Whether what is live says by itself when there is news."""
+        self._system_due = -math.inf
         self._asked_at = -math.inf
         """When the last question came up, in monotonic seconds."""
         self._filtered: Pane | None = None
@@ -224,6 +232,9 @@ class WsmonApp(App[int], inherit_bindings=False):
         if self._for_s is not None:
             loop.call_later(self._for_s, self._leave, 0)
         self._watch(loop)
+        if isinstance(self.live, Telling):
+            self._tells = True
+            self.live.news = partial(_tell, loop, partial(self._hear, loop))
         self.call_after_refresh(self._when_shown)
 
     def _look_for_another_theme(self, now: float) -> None:
@@ -248,24 +259,41 @@ class WsmonApp(App[int], inherit_bindings=False):
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look for something new, again and again, until the app ends.
 
-        A bare timer: looking costs microseconds, a message through Textual's queues a hundred times that.
+        A bare timer: looking costs microseconds, a message through Textual's queues a hundred times that. It can take
+        its time if nothing is under way to the terminal, and the source says by itself when there is news.
         """
         if self._exit:
             return
-        loop.call_later(POLL_S, self._watch, loop)
-        driver, display = self._driver, self._terminal
-        if isinstance(driver, TerminalDriver) and driver.gone:
-            self._leave(ENDED_BY_SIGNAL + signal.SIGHUP)
-            return
-        self._look_for_another_theme(loop.time())
-        frame = self.source.frame
+        now = loop.time()
+        if now >= self._system_due:
+            self._system_due = now + SYSTEM_S
+            if isinstance(self._driver, TerminalDriver) and self._driver.gone:
+                self._leave(ENDED_BY_SIGNAL + signal.SIGHUP)
+                return
+            self._look_for_another_theme(now)
+        rests = self._look_for_news() and self._tells and self.source is self.live
+        self._timer = loop.call_later(SYSTEM_S if rests else POLL_S, self._watch, loop)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at once: there is news."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._watch(loop)
+
+    def _look_for_news(self) -> bool:
+        """Draw the newest frame if the terminal can take it; return whether nothing more is to be done about it."""
+        frame, display = self.source.frame, self._terminal
         if display is not None:
             if not self._batch_count:
                 display.tend()
-            if frame is self._frame or not display.may_draw(self._frame, frame):
-                return
+            if frame is self._frame:
+                return display.rests
+            if not display.may_draw(self._frame, frame):
+                return False
         if frame is not self._frame:
             self.call_next(self.poll)
+            return False
+        return True
 
     def poll(self) -> None:
         """Draw the newest frame, unless nothing changed."""
@@ -658,3 +686,9 @@ class WsmonApp(App[int], inherit_bindings=False):
             self.say(f"Wrote {path.name}; `wsmon replay {path.name}` shows it.")
         except WsmonError as error:
             self.say(error.message, bad=True)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    """Have something called by the loop of another thread, if it still runs."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(what)

@@ -75,6 +75,11 @@ class Display:
         return 0.0 if self._begins_at is None else max(0.0, self._begins_at - self._clock())
 
     @property
+    def rests(self) -> bool:
+        """Whether the terminal shows all that was drawn, so that time changes nothing."""
+        return not (self.canvas.differs or self._driver.behind or self.pace.pending)
+
+    @property
     def narrow(self) -> bool:
         """Whether the link cannot carry a whole screen at once, so that the order matters."""
         return self.pace.budget < WIDE

@@ -138,6 +138,11 @@ class Pace:
         # A timer that is a little early must not cost a whole turn.
         return (least_s if self.focused else max(least_s, AWAY_S)) * 0.98
 
+    @property
+    def pending(self) -> bool:
+        """Whether something was drawn that the screen is not known to show yet."""
+        return self._pending
+
     def drew(self, now: float) -> None:
         """Note that values were drawn; they are not on the screen yet, and those before may not be either."""
         if not self._pending:

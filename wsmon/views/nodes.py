@@ -17,6 +17,8 @@ from wsmon.views.text import age, ago, clean, name, natural
 
 QUIET_S = 2.5 * BEAT_S
 """A peer that promised a beat each second is late after this."""
+LOOK_KEPT_S = 8.0
+"""What our own look at `/health` found is shown for so long; a node that answers is looked at every five seconds."""
 REASON_LONGEST = 160
 GONE = "its process is gone"
 BREAKERS_MAX = 4
@@ -167,7 +169,7 @@ def _check(probe: ReadOnlyJson) -> str:
 
 def _own_look(node: Node, now: float) -> str:
     """Return what our own look at `/health` found: the second best, when no checker tells."""
-    if node.http is None or now - node.http.at > SILENCE_S:
+    if node.http is None or now - node.http.at > LOOK_KEPT_S:
         return ""
     return "ok" if node.http.ok else str(node.http.status or "no")
 

@@ -142,7 +142,7 @@ def joined(parts: Iterable[Line], width: int) -> Line:
 
 def on(line: Line, ground: Ground) -> Line:
     """Return the line on another ground."""
-    return tuple(Run(run.text, run.ink._replace(ground=ground)) for run in line)
+    return tuple(Run(text, Ink(ink.tone, ink.bold, ground, ink.reverse)) for text, ink in line)
 
 
 def title(name: str, facts: Line, width: int, *, focused: bool = False, right: Line = EMPTY) -> Line:

@@ -1,7 +1,5 @@
 """Everything about the selected node."""
 
-from typing import Protocol, runtime_checkable
-
 from textual.app import App
 
 from wsmon.ui.render import detail
@@ -11,17 +9,11 @@ from wsmon.ui.widgets.pane import Pane
 from wsmon.views.detail_frame import NodeDetail
 
 
-@runtime_checkable
-class _Graphic(Protocol):
-    @property
-    def glyphs(self) -> Glyphs:
-        """Which characters graphs are made of."""
-
-
 def glyphs_of(app: App[object]) -> Glyphs:
     """Return which characters graphs are made of; an app that does not say takes what every font of today has."""
-    if isinstance(app, _Graphic):
-        return app.glyphs
+    glyphs = getattr(app, "glyphs", None)
+    if isinstance(glyphs, Glyphs):
+        return glyphs
     return Glyphs.ASCII if getattr(app, "ascii_only", False) else Glyphs.BRAILLE
 
 

@@ -47,6 +47,8 @@ class Pane(Widget):
         self._lines: tuple[Line, ...] = ()
         self._drawn_width = -1
         self._strips: dict[int, Strip] = {}
+        self._painter: Painter | None = None
+        """The app; asked once, since asking whether it is a painter takes as long as drawing a line."""
         self.repainted = 0
         """How many lines were sent to be repainted since the start; for tests and curiosity."""
 
@@ -119,8 +121,11 @@ class Pane(Widget):
         self._strips.clear()
 
     def _strip(self, line: Line, width: int) -> Strip:
-        painter = self.app
-        assert isinstance(painter, Painter)
+        painter = self._painter
+        if painter is None:
+            app = self.app
+            assert isinstance(app, Painter)
+            painter = self._painter = app
         style, plain = painter.look.style, painter.ascii_only
         segments = [Segment(ascii_only(run.text) if plain else run.text, style(run.ink)) for run in fitted(line, width)]
         return Strip(segments, width)
