@@ -145,14 +145,15 @@ class Session:
         return None
 
     def quit(self, keys: str = "q", within_s: float = 30.0) -> None:
-        """Ask it to end, and note how long that takes."""
+        """Ask it to end, and note how long that takes; nothing is noted if it had ended by itself."""
         with contextlib.suppress(psutil.Error):
             self.record.rss = psutil.Process(self.pid).memory_info().rss
+        over = self._process.poll() is not None
         asked = time.monotonic()
         self.type(keys)
         try:
             self.record.status = self._process.wait(within_s)
-            self.record.quit_s = time.monotonic() - asked
+            self.record.quit_s = None if over else time.monotonic() - asked
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()

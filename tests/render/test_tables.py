@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from wsmon.ui.render import table
-from wsmon.ui.render.lines import GOOD, MUTED, TEXT, length_of, text_of
+from wsmon.ui.render.lines import GOOD, MUTED, TEXT, ascii_only, changed, fitted, length_of, text_of
 from wsmon.ui.render.table import Column, Order
 
 
@@ -82,6 +82,33 @@ def test_the_column_that_sorts_is_marked() -> None:
     assert "NAME▲" in text_of(table.head(plan, 30, Order("name")))
 
 
+def test_a_row_shows_by_signs_alone_whether_it_is_selected_and_whether_it_is_marked() -> None:
+    plan = table.layout(COLUMNS, 24)
+
+    def signs(*, selected: bool, marked: bool) -> str:
+        text = text_of(table.line(FRUIT[0], plan, 24, selected=selected, marked=marked))
+        assert text[2:] == "plum          3 ● x   "
+        return text[:2]
+
+    assert signs(selected=False, marked=False) == "  "
+    assert signs(selected=True, marked=False) == "▌ "
+    assert signs(selected=False, marked=True) == " +"
+    assert signs(selected=True, marked=True) == "▌+"
+    assert ascii_only(signs(selected=True, marked=True)) == ">+"
+
+
 def test_text_for_the_clipboard_has_no_marks() -> None:
     plan = table.layout(COLUMNS, 24)
     assert table.plain(FRUIT[0], plan) == "plum           3  ● x"
+
+
+def test_on_a_slow_link_a_selected_row_differs_from_another_in_its_first_column_only() -> None:
+    plan = table.layout(COLUMNS, 24)
+    plain, selected, sparing = (
+        fitted(table.line(FRUIT[0], plan, 24, **how), 24)
+        for how in ({}, {"selected": True}, {"selected": True, "sparing": True})
+    )
+    assert changed(plain, selected) == ((0, 24),)
+    ((start, end),) = changed(plain, sparing)
+    assert (start, end) == (0, 2 + COLUMNS[0].width)
+    assert text_of(sparing) == text_of(selected)

@@ -118,7 +118,7 @@ async def test_marked_nodes_are_drained_together_after_the_name_of_the_cluster()
         await pilot.pause()
         await pilot.press("y", "enter", "enter")
         assert source.actions == []
-        await pilot.press("backspace", *"demo", "enter")
+        await pilot.press("backspace", *"demo", "enter", "enter")
         await pilot.pause()
         assert [(action.op, action.node) for action in source.actions] == [("drain", "n1"), ("drain", "n2")]
 

@@ -80,6 +80,13 @@ def test_pieces_for_a_slow_link_become_so_small_that_they_arrive_soon(bytes_s: i
     assert max(size / bytes_s for _, size in pieces[-10:]) < 0.25
 
 
+def test_only_a_very_slow_link_makes_each_byte_count() -> None:
+    for bytes_s, slow in ((960, True), (20_000, False)):
+        pace = Pace()
+        link(pace, bytes_s=bytes_s, way_s=0.02)
+        assert pace.slow is slow
+
+
 @pytest.mark.parametrize("way_s", [0.002, 0.3, 0.7])
 def test_a_link_that_is_long_but_wide_carries_large_pieces(way_s: float) -> None:
     pieces = link(Pace(), bytes_s=2e6, way_s=way_s)

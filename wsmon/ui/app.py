@@ -198,6 +198,11 @@ class WsmonApp(App[int], inherit_bindings=False):
             self._way.focus_came = self.poll
         return self._way
 
+    @property
+    def link_is_slow(self) -> bool:
+        """Whether each byte to the terminal counts."""
+        return self._way is not None and self._way.pace.slow
+
     def _regions(self) -> list[Region]:
         """Return where it shows first when something is wrong."""
         parts = self.screen_stack[0].query("#status, #banner, #caption, EventList").results(Widget)

@@ -29,6 +29,8 @@ BYTES_FIRST: Final = 1_024
 BYTES_NEAR: Final = 16_384
 """What goes at once to a terminal that answers at once."""
 BYTES_LEAN: Final = 192
+BYTES_SLOW: Final = 400
+"""What carries no more than this in one piece is slow: about 3 KB/s."""
 BYTES_MAX: Final = 65_536
 NOBODY_S: Final = 1.0
 """A terminal that has not answered by now does not know the question."""
@@ -137,6 +139,11 @@ class Pace:
         least_s = LEAN_S if self._lean else LOOK_S
         # A timer that is a little early must not cost a whole turn.
         return (least_s if self.focused else max(least_s, AWAY_S)) * 0.98
+
+    @property
+    def slow(self) -> bool:
+        """Whether the link carries so little that each byte counts."""
+        return self.budget < BYTES_SLOW
 
     @property
     def pending(self) -> bool:

@@ -87,13 +87,23 @@ def head(plan: Layout[Any], width: int, order: Order | None = None) -> Line:
 
 
 def line(
-    row: Row, plan: Layout[Row], width: int, *, selected: bool = False, marked: bool = False, stale: bool = False
+    row: Row,
+    plan: Layout[Row],
+    width: int,
+    *,
+    selected: bool = False,
+    marked: bool = False,
+    stale: bool = False,
+    sparing: bool = False,
 ) -> Line:
-    """Return one row, exactly `width` cells."""
-    runs = [MARK if marked else Run("▌" if selected else " ", ACCENT)]
+    """Return one row, exactly `width` cells. The first shows whether it is selected, the second whether it is marked.
+
+    `sparing`: what shows that it is selected has to cost few bytes, so only its beginning stands on another ground.
+    """
+    runs = [Run("▌" if selected else " ", ACCENT), MARK if marked else Run(" ", ACCENT)]
     for index, (column, cells) in enumerate(plan.columns):
         text, ink = column.draw(row)
-        space = " " * (plan.gap if index else 1)
+        space = " " * plan.gap if index else ""
         if stale and column.own:
             ink = FAINT
         body = fit(text, cells, right=column.right)
@@ -101,8 +111,11 @@ def line(
             runs += [Run(space + body[0], column.glyph(row)), Run(body[1:], ink)]
         else:
             runs.append(Run(space + body, ink))
-    drawn = fitted(runs, width)
-    return on(drawn, Ground.SELECTED) if selected else drawn
+    if not selected:
+        return fitted(runs, width)
+    if not sparing:
+        return on(fitted(runs, width), Ground.SELECTED)
+    return fitted((*on(tuple(runs[:3]), Ground.SELECTED), *runs[3:]), width)
 
 
 def ordered(rows: Sequence[Row], columns: Sequence[Column[Row]], order: Order) -> tuple[Row, ...]:

@@ -306,12 +306,14 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
             words = self._empty if not self._all else f"Nothing holds “{clip(self.wanted, 30)}”; esc shows all again."
             lines.append(fitted((Run(f"  {words}", MUTED),), width))
         drawn: dict[tuple[str, int], tuple[object, Line]] = {}
+        sparing = bool(getattr(self.app, "link_is_slow", False))
         for y, row in enumerate(shown):
             key = self._key(row)
-            state = (self.top + y == self.cursor, key in self._marks, self._stale(row), plan)
+            state = (self.top + y == self.cursor, key in self._marks, self._stale(row), sparing, plan)
             known = self._drawn.get((key, y))
             if known is None or known[0] != (row, state):
-                one = table.line(row, plan, width, selected=state[0], marked=state[1], stale=state[2])
+                selected, marked, stale = state[:3]
+                one = table.line(row, plan, width, selected=selected, marked=marked, stale=stale, sparing=sparing)
                 known = ((row, state), one)
             drawn[key, y] = known
             lines.append(known[1])
