@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from wsmon.protocol.frames import ReadOnlyJson
+if TYPE_CHECKING:
+    from wsmon.protocol.frames import ReadOnlyJson
 
 
 class Group(StrEnum):
@@ -260,7 +261,7 @@ class Action:
 
     op: str
     node: str
-    args: ReadOnlyJson
+    args: "ReadOnlyJson"
     reason: str = ""
     dry_run: bool = False
     key: str
@@ -274,5 +275,5 @@ class Outcome:
     ok: bool
     code: str = ""
     message: str = ""
-    effect: ReadOnlyJson
+    effect: "ReadOnlyJson"
     rev: int = 0

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from wsmon.commands import Action, Outcome
-from wsmon.model.inputs import Input
 from wsmon.views.frame import Frame, Looking
+
+if TYPE_CHECKING:  # What a user interface needs at its start is imported before the first screen, and no more.
+    from wsmon.model.inputs import Input
 
 
 class Source(Protocol):
     """Tells what happens, from a live cluster or from anywhere else."""
 
-    async def run(self, emit: Callable[[Input], None]) -> None:
+    async def run(self, emit: "Callable[[Input], None]") -> None:
         """Call `emit` for every fact, in order, until cancelled or until there is nothing more to tell."""
 
 

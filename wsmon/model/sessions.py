@@ -39,7 +39,7 @@ CHAPTERS_MAX: Final = 50
 CHAPTERS_LEAST: Final = 1
 """As many are left to a client whose chapters go to make room for others."""
 CLIENTS_MAX: Final = 10_000
-ALL_CHAPTERS_MAX: Final = 24_000
+ALL_CHAPTERS_MAX: Final = 20_000
 """Chapters of all clients together, about 5 MB: two storms of two thousand clients, or ten minutes of 50 events/s."""
 SOURCES_MAX: Final = 256
 NAME_KEPT: Final = 256

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from rich.console import RenderableType
 from textual.app import App, ComposeResult
@@ -28,7 +28,7 @@ from textual.widgets import Input
 from wsmon.commands import BY_ID, USUAL_KEYS, Action, Group, Keymap
 from wsmon.errors import WsmonError
 from wsmon.ports import FrameSource, LiveSource, Player, Telling
-from wsmon.ui import acts, take
+from wsmon.ui import take
 from wsmon.ui import theme as themes
 from wsmon.ui.display import Display
 from wsmon.ui.keys import CommandProvider, bindings
@@ -37,8 +37,6 @@ from wsmon.ui.pages.page import Page
 from wsmon.ui.render import lines, moment, status
 from wsmon.ui.render.glyphs import Glyphs
 from wsmon.ui.render.glyphs import chosen as chosen_glyphs
-from wsmon.ui.screens.help import HelpScreen
-from wsmon.ui.screens.question import Answer, Question
 from wsmon.ui.terminal import TerminalDriver
 from wsmon.ui.widgets.caption import CaptionBar
 from wsmon.ui.widgets.footer import KeyBar
@@ -47,6 +45,10 @@ from wsmon.ui.widgets.prompt import Prompt
 from wsmon.ui.widgets.status import Banner, StatusBar, TabBar
 from wsmon.ui.widgets.table import LiveTable
 from wsmon.views.frame import ActionRow, Frame, Looking, PageName
+
+if TYPE_CHECKING:  # Questions and help are imported when somebody wants them, not before the first screen.
+    from wsmon.ui.acts import Deed
+    from wsmon.ui.screens.question import Answer, Question
 
 POLL_S: Final = 0.1
 SYSTEM_S: Final = 0.5
@@ -124,6 +126,8 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._looking = Looking()
         self._timer: asyncio.TimerHandle | None = None
         """When to look for news next."""
+        self._question: Question | None = None
+        """The last question that was asked."""
         self._tells = False
         """Whether what is live says by itself when there is news."""
         self._system_due = -math.inf
@@ -310,8 +314,8 @@ class WsmonApp(App[int], inherit_bindings=False):
             self._leave(1)  # It never came up: whoever runs us says why, where it stays readable.
             return
         self._tell(frame.actions)
-        if isinstance(self.screen, Question):
-            self.screen.follow(frame)
+        if self._question is not None and self.screen is self._question:
+            self._question.follow(frame)
         if not self.paused:
             self._show(frame)
         elif frame.ended:
@@ -449,6 +453,8 @@ class WsmonApp(App[int], inherit_bindings=False):
             case "repaint":
                 self._repaint()
             case "help":
+                from wsmon.ui.screens.help import HelpScreen  # noqa: PLC0415
+
                 await self.push_screen(HelpScreen(self.keymap, armed=self.may_act, embedded=self.embedded))
             case "quit":
                 self._leave(0)
@@ -458,6 +464,9 @@ class WsmonApp(App[int], inherit_bindings=False):
     # Act.
 
     async def _act(self, name: str) -> None:
+        from wsmon.ui import acts  # noqa: PLC0415
+        from wsmon.ui.screens.question import Question  # noqa: PLC0415
+
         # What is shown may be held still; what is done depends on how things are now.
         nodes = tuple(row.id for row in self.page.targets())
         match acts.plan(name, nodes, self._frame):
@@ -468,8 +477,9 @@ class WsmonApp(App[int], inherit_bindings=False):
             case deeds:
                 self._perform(deeds)
 
-    async def _ask(self, question: Question, then: Callable[[Answer | None], None]) -> None:
+    async def _ask(self, question: "Question", then: "Callable[[Answer | None], None]") -> None:
         """Show a question and wait until it is there; keys that were typed ahead are for it."""
+        self._question = question
         await self.push_screen(question, then)
         self._asked_at = time.monotonic()
 
@@ -485,13 +495,13 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     @property
     def _takes_text(self) -> bool:
-        return isinstance(self.screen, Question) or isinstance(self.focused, Input)
+        return self.screen is self._question or isinstance(self.focused, Input)
 
-    def _answered(self, deeds: Callable[[Answer], tuple[acts.Deed, ...]], answer: Answer | None) -> None:
+    def _answered(self, deeds: "Callable[[Answer], tuple[Deed, ...]]", answer: "Answer | None") -> None:
         if answer is not None and self.may_act:
             self._perform(deeds(answer), answer.reason)
 
-    def _perform(self, deeds: tuple[acts.Deed, ...], reason: str = "") -> None:
+    def _perform(self, deeds: "tuple[Deed, ...]", reason: str = "") -> None:
         for deed in deeds:
             self.live.perform(Action(op=deed.op, node=deed.node, args=deed.args, reason=reason, key=uuid.uuid4().hex))
 
@@ -501,9 +511,12 @@ class WsmonApp(App[int], inherit_bindings=False):
         elif self.armed:
             self._set_armed(on=False)
         else:
+            from wsmon.ui import acts  # noqa: PLC0415
+            from wsmon.ui.screens.question import Question  # noqa: PLC0415
+
             await self._ask(Question(acts.arming(self._frame), self._frame), self._armed)
 
-    def _armed(self, answer: Answer | None) -> None:
+    def _armed(self, answer: "Answer | None") -> None:
         if answer is not None:
             self._set_armed(on=True)
 
