@@ -1,5 +1,6 @@
 """The doctor: what facts mean, and that looking at the machine works and tells no secret."""
 
+import errno
 import json
 import os
 import pty
@@ -327,6 +328,18 @@ def test_widths_are_measured_by_where_the_cursor_is() -> None:
 
 def test_a_terminal_that_does_not_answer_is_not_waited_for() -> None:
     terminal = Answering([])
+    try:
+        assert doctor.measure(terminal.slave, terminal.slave, within_s=0.01) == {}
+    finally:
+        terminal.close()
+
+
+def test_a_terminal_that_refuses_another_mode_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise termios.error(errno.EIO, "Input/output error")
+
+    terminal = Answering([])
+    monkeypatch.setattr(tty, "setcbreak", refuse)
     try:
         assert doctor.measure(terminal.slave, terminal.slave, within_s=0.01) == {}
     finally:

@@ -160,6 +160,9 @@ def test_every_action_is_tried_above() -> None:
     ("text", "where", "meant"),
     [
         ("name = ", "x.toml is not TOML", ""),
+        ("name = " + "9" * 5_000, "x.toml is not TOML", ""),
+        ("name = " + "[" * 5_000, "x.toml is not TOML", ""),
+        (f'name = 0x{"f" * 5_000}\ntitle = "X"\n{STEP}', "x.toml: name is a number beyond reason", "a text"),
         ("", "x.toml: name is missing", "needed: name, title, step"),
         (f"{HEAD}stepp = 1\n{STEP}", "x.toml: unknown key 'stepp'", "did you mean 'step'?"),
         (f'name = "a b"\ntitle = "X"\n{STEP}', "x.toml: name is 'a b'", "small letters"),

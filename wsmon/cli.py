@@ -6,20 +6,21 @@ stderr (in JSON mode one object on stdout) that says what is allowed, and exit s
 
 import argparse
 import asyncio
+import errno
 import importlib
 import json
 import logging
-import math
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from wsmon.agent.redis_url import parse_redis_url
 from wsmon.commands import ACTION_VERBS, KILL_SIGNALS, Action, Verb
 from wsmon.errors import AlreadyRunningError, StartError, UsageError, WsmonError
+from wsmon.modes import Parser, number_between, on_terminal
 
 if TYPE_CHECKING:
     from wsmon.config import Settings
@@ -38,6 +39,9 @@ MODES: Final = ("replay", "report", "doctor", "theme", "completion")
 """Verbs with a module of their own."""
 VERBS: Final = ("attach", "status", "events", "run", *MODES, *ACTIONS)
 WAIT_WITHIN_S: Final = 60.0
+COMPLAINT_MAX: Final = 2_000
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk answers that takes no more."""
 OVERVIEW: Final = """\
 wsmon [FLAGS]                     start a cluster here and show it live
        wsmon attach [TARGET]             show a cluster that runs already (locked until armed)
@@ -56,29 +60,35 @@ without it: the cluster that another `wsmon` runs on this machine. `wsmon COMMAN
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises instead of printing usage and exiting."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"`{self.prog} --help` lists what is allowed")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status."""
     as_json = "--json" in arguments
     # What happens is told by events and errors; a log line in between would break screens and line formats.
     logging.basicConfig(handlers=[logging.NullHandler()])
     try:
-        return _run(list(arguments))
+        status = _run(list(arguments))
+        sys.stdout.flush()
     except WsmonError as error:
         _complain(error, as_json=as_json)
         return error.exit_status
     except BrokenPipeError:
-        # Whoever read our lines has seen enough: that is no error, but stdout must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our lines has seen enough: that is no error.
+        _silence_stdout()
         return 0
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        _silence_stdout()
+        print(f"wsmon: what is printed cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+def _silence_stdout() -> None:
+    """Keep stdout from complaining at exit about what it still holds."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: WsmonError, *, as_json: bool) -> None:
@@ -86,8 +96,11 @@ def _complain(error: WsmonError, *, as_json: bool) -> None:
         document = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
         print(json.dumps(document), flush=True)
         return
-    hint = f" ({error.hint})" if error.hint else ""
-    print(f"wsmon: {error.message}{hint}", file=sys.stderr)
+    from wsmon.views.text import clean
+
+    # What a peer answered, or a file is called, may be in it.
+    hint = f" ({clean(error.hint, COMPLAINT_MAX)})" if error.hint else ""
+    print(f"wsmon: {clean(error.message, COMPLAINT_MAX)}{hint}", file=sys.stderr)
 
 
 def _run(arguments: list[str]) -> int:
@@ -121,21 +134,11 @@ def _run(arguments: list[str]) -> int:
 
 
 def _seconds(text: str) -> float:
-    return _number(text, least=0.001, most=1e9)
+    return number_between(text, least=0.001, most=1e9)
 
 
 def _rate(text: str) -> float:
-    return _number(text, least=0, most=100_000)
-
-
-def _number(text: str, *, least: float, most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
-    return value
+    return number_between(text, least=0, most=100_000)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -159,8 +162,8 @@ def _redis_url(text: str) -> str:
     return text
 
 
-def _embedded_parser() -> _Parser:
-    parser = _Parser(prog="wsmon", usage=OVERVIEW, allow_abbrev=False, add_help=True)
+def _embedded_parser() -> Parser:
+    parser = Parser(prog="wsmon", usage=OVERVIEW, allow_abbrev=False, add_help=True)
     parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument("--nodes", type=_whole(1, 32), default=3, help="nodes to start (3)")
     parser.add_argument("--clients", type=_whole(0, 20_000), default=60, help="synthetic clients (60)")
@@ -179,7 +182,7 @@ def _embedded_parser() -> _Parser:
     return parser
 
 
-def _add_looks(parser: _Parser) -> None:
+def _add_looks(parser: Parser) -> None:
     """Add the flags of everything that shows a dashboard."""
     add = parser.add_argument
     add("--theme", default=None, help="a theme's name or file (dark); `wsmon theme list` names them")
@@ -188,8 +191,8 @@ def _add_looks(parser: _Parser) -> None:
     add("--record", metavar="FILE", help="record everything into a new file; `wsmon replay FILE` shows it")
 
 
-def _target_parser(verb: str, description: str) -> _Parser:
-    parser = _Parser(prog=f"wsmon {verb}", description=description, allow_abbrev=False)
+def _target_parser(verb: str, description: str) -> Parser:
+    parser = Parser(prog=f"wsmon {verb}", description=description, allow_abbrev=False)
     parser.add_argument("target", nargs="?", metavar="TARGET", help="descriptor, cluster name or Redis URL")
     parser.add_argument("--json", action="store_true", help="JSON lines")
     if verb == "attach":
@@ -200,7 +203,7 @@ def _target_parser(verb: str, description: str) -> _Parser:
 
 
 def _parse_action(verb: Verb, words: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog=f"wsmon {verb.name}", description=verb.help, allow_abbrev=False)
+    parser = Parser(prog=f"wsmon {verb.name}", description=verb.help, allow_abbrev=False)
     add = parser.add_argument
     if verb.op in ("fault", "heal"):
         add(
@@ -241,7 +244,7 @@ def _parse_action(verb: Verb, words: list[str]) -> argparse.Namespace:
 
 def _parse_restart(words: list[str]) -> argparse.Namespace:
     description = "empty a node, restart its process and wait until it is online; with --all one node after the other"
-    parser = _Parser(prog="wsmon restart", description=description, allow_abbrev=False)
+    parser = Parser(prog="wsmon restart", description=description, allow_abbrev=False)
     add = parser.add_argument
     add("node", nargs="?", metavar="NODE")
     add("target", nargs="?", metavar="TARGET", help="descriptor, cluster name or Redis URL")
@@ -259,9 +262,9 @@ def _parse_restart(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def _play_parser() -> _Parser:
+def _play_parser() -> Parser:
     description = "start a cluster, play a scenario on it, and print its failover scorecard"
-    parser = _Parser(prog="wsmon run", description=description, allow_abbrev=False)
+    parser = Parser(prog="wsmon run", description=description, allow_abbrev=False)
     parser.add_argument("scenario", nargs="?", metavar="SCENARIO", help="a file, or the name of a shipped scenario")
     parser.add_argument("--json", action="store_true", help="print the scorecard as JSON")
     parser.add_argument("--markdown", action="store_true", help="print the scorecard as Markdown")
@@ -324,8 +327,7 @@ def _embedded(options: argparse.Namespace) -> int:
 
 def _wants_dashboard(options: argparse.Namespace) -> bool:
     """Say whether a dashboard is wanted and the terminal can show one; else lines do."""
-    on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    return on_terminal and not options.plain and not options.json
+    return on_terminal() and not options.plain and not options.json
 
 
 def _refuse_second(cluster: str) -> None:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple, NoReturn, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from wsmon.agent.redis_url import parse_redis_url
 from wsmon.commands import COMMANDS, USUAL_KEYS, Group, Keymap, UiCommand
@@ -26,6 +26,8 @@ SIZE_MAX: Final = 65_536
 KEYS_MAX: Final = 8
 """Keys of one command."""
 CONTEXTS_MAX: Final = 256
+SHOWN_MAX: Final = 80
+"""Characters of a value in a message."""
 FPS_MAX: Final = 60
 _SECTIONS: Final = ("ui", "keys", "contexts")
 _UI: Final = ("theme", "glyphs", "fps", "slow_link")
@@ -205,7 +207,7 @@ def settle(flags: Flags, environ: Mapping[str, str], base: Settings) -> Settings
     elif slow:
         slow_link = _WORDS.get(slow.lower(), base.slow_link)
         if slow.lower() not in _WORDS:
-            raise ConfigError(f"WSMON_SLOW_LINK is {slow!r}", hint="1 or 0")
+            raise ConfigError(f"WSMON_SLOW_LINK is {_quoted(slow)}", hint="1 or 0")
     else:
         slow_link = base.slow_link
     return Settings(
@@ -230,7 +232,7 @@ def parse(raw: bytes, *, path: Path, mode: int) -> Settings:
         raise ConfigError(f"{path} is larger than {SIZE_MAX} bytes")
     try:
         table: _Table = tomllib.loads(raw.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # No UTF-8, no TOML, or an integer of thousands of digits.
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     except RecursionError:
         raise ConfigError(f"{path} is not valid TOML: nested too deeply") from None
@@ -282,13 +284,22 @@ def _nearest(word: str, allowed: Sequence[str]) -> str:
 def _glyphs(value: object, where: str) -> GlyphChoice:
     if isinstance(value, str) and value in [*GlyphChoice]:
         return GlyphChoice(value)
-    raise ConfigError(f"{where} is {value!r}", hint=f"allowed: {', '.join(GlyphChoice)}")
+    raise ConfigError(f"{where} is {_quoted(value)}", hint=f"allowed: {', '.join(GlyphChoice)}")
 
 
 def _fps(value: object, where: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= FPS_MAX:
         return value
-    raise ConfigError(f"{where} is {value!r}", hint=f"a whole number from 1 to {FPS_MAX}")
+    raise ConfigError(f"{where} is {_quoted(value)}", hint=f"a whole number from 1 to {FPS_MAX}")
+
+
+def _quoted(value: object) -> str:
+    """Return a value for a message, as far as it helps to see it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Of an integer of thousands of digits Python makes no text.
+        return "a number beyond reason"
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
 # Contexts
@@ -364,7 +375,8 @@ def _split(url: str) -> _Credentials:
     scheme, separator, rest = url.partition("://")
     # The last @ of all but the options, as for messages: a password with an unescaped / counts as one, too.
     place, question, options = rest.partition("?")
-    credentials, _, host = place.rpartition("@")
+    # A path that begins at once has none before it, and may hold an @ itself.
+    credentials, _, host = ("", "", place) if place.startswith("/") else place.rpartition("@")
     user, _, password = credentials.partition(":")
     return _Credentials(scheme + separator, user, password, host + question + options)
 
@@ -373,7 +385,7 @@ def holds_password(url: str) -> bool:
     """Say whether the Redis URL has a password in it."""
     split = _split(url)
     options = split.after.partition("?")[2].split("&")
-    return bool(split.password) or any(option.lower().startswith("password=") for option in options)
+    return bool(split.password) or any(unquote(option).lower().startswith("password=") for option in options)
 
 
 def with_password(url: str, password: str) -> str:

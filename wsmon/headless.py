@@ -27,7 +27,7 @@ from wsmon.model.inputs import (
 )
 from wsmon.ports import Operator, Source
 from wsmon.protocol.codec import event_object
-from wsmon.protocol.fields import dump_object
+from wsmon.protocol.fields import print_object
 from wsmon.protocol.frames import JsonObject
 from wsmon.recording.recorder import Recorder
 from wsmon.views.build import build_frame
@@ -232,10 +232,10 @@ class Console:
         if not as_json:
             return plain_event_line(event_row(told.event))
         document = event_object(told.event)
-        return dump_object({"type": "event", **document} if typed else document)
+        return print_object({"type": "event", **document} if typed else document)
 
     def _frame_line(self, frame: Frame, *, as_json: bool) -> str:
-        return dump_object({"type": "frame", **frame_status(frame)}) if as_json else plain_status_line(frame)
+        return print_object({"type": "frame", **frame_status(frame)}) if as_json else plain_status_line(frame)
 
 
 class _Seen:

@@ -850,7 +850,9 @@ class NodeHealth:
             self._findings.append(MissCounted(node=self.node, count=probe.failed, needed=needed))
         verb = "missed" if kind is Kind.HEARTBEAT else "failed"
         reason = f"{_NAMES[kind]} {probe.failed}/{needed} {verb} ({answer})"
-        reason += ", never answered" if probe.last_ok is None else f", last answer {words_s(now - probe.last_ok)} ago"
+        reason += (
+            ", never answered" if probe.last_ok is None else f", last answer {words_s(now - probe.last_ok)} before"
+        )
         reason += _helpers(probe)
         link = in_words(self.link_state(now))
         reason += f", {link}" if link else ""

@@ -138,7 +138,7 @@ def test_the_first_miss_makes_suspect_and_one_answer_clears_it() -> None:
     assert counted == MissCounted(node="n1", count=1, needed=3)
     assert isinstance(suspect, Transition)
     assert suspect.new is NodeState.SUSPECT
-    assert suspect.reason == "heartbeat 1/3 missed (no answer within 1 s), last answer 6 s ago"
+    assert suspect.reason == "heartbeat 1/3 missed (no answer within 1 s), last answer 6 s before"
     assert suspect.evidence == Evidence(
         kind=HEARTBEAT,
         failed=1,
@@ -161,7 +161,7 @@ def test_three_misses_in_a_row_remove_and_further_ones_are_not_reported() -> Non
     case.run(60.0)
     removed = case.moves[-1]
     assert (removed.old, removed.new, removed.now) == (NodeState.SUSPECT, NodeState.REMOVED, 16.0)
-    assert removed.reason == "heartbeat 3/3 missed (no answer within 1 s), last answer 16 s ago"
+    assert removed.reason == "heartbeat 3/3 missed (no answer within 1 s), last answer 16 s before"
     assert case.misses == [1, 2, 3]
     assert case.health.heartbeat.failed == 3
 
@@ -172,7 +172,7 @@ def test_two_bad_http_answers_remove_whatever_the_heartbeats_say_and_need_no_con
     case.answers[HTTP] = at_once(Denied(kind=HTTP, why="answered 500", status=500))
     (suspect,) = case.run(11.0)
     assert isinstance(suspect, Transition)
-    assert suspect.reason == "HTTP check 1/2 failed (answered 500), last answer 10 s ago"
+    assert suspect.reason == "HTTP check 1/2 failed (answered 500), last answer 10 s before"
     assert case.health.why(case.now) == (
         "suspect: heartbeat ok 1 s ago, http 1/2 failed (answered 500, ok 11 s ago);"
         " removal in 11.0–13.0 s unless it answers"
@@ -260,7 +260,7 @@ def test_others_are_asked_at_half_time_and_have_the_rest_of_it() -> None:
     case.run(0.01)
     assert case.misses == [1]
     assert case.moves[-1].evidence.helpers == (("n2", Said.NO), ("n3", Said.NO))
-    assert case.moves[-1].reason.endswith("last answer 6 s ago, helpers n2 no, n3 no")
+    assert case.moves[-1].reason.endswith("last answer 6 s before, helpers n2 no, n3 no")
 
 
 def test_a_node_that_answers_in_the_second_half_passes_whatever_others_say() -> None:
@@ -306,7 +306,7 @@ def test_a_probe_that_breaks_asks_others_at_once_and_is_decided_when_all_have_an
     assert asked.within_s == pytest.approx(1.8, abs=0.01)
     (suspect,) = case.run(1.8)
     assert isinstance(suspect, Transition)
-    assert suspect.reason == "HTTP check 1/2 failed (Connection refused), last answer 11.8 s ago, helpers n2 no"
+    assert suspect.reason == "HTTP check 1/2 failed (Connection refused), last answer 11.8 s before, helpers n2 no"
 
 
 def test_a_probe_that_breaks_is_saved_by_the_first_who_reaches_the_node() -> None:
@@ -1107,7 +1107,7 @@ def slow() -> Case:
         ),
         (
             lambda: suspect().be_removed(),
-            "removed: heartbeat 3/3 missed (no answer within 1 s), last answer 16 s ago",
+            "removed: heartbeat 3/3 missed (no answer within 1 s), last answer 16 s before",
         ),
         (killed, "removed: its process is gone: 2 connects refused within 0.5 s"),
         (held, "removed: held removed by ada for 60 s: a test"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsmon.model.incidents import DRAIN, EXIT, KILL, UNKNOWN, Incident, Incidents, node_of
+from wsmon.model.incidents import DRAIN, EXIT, KILL, LIVES_MAX, UNKNOWN, Incident, Incidents, node_of
 from wsmon.model.inputs import Happened, PeerSeen, PeerState, RedisSeen
 from wsmon.protocol.frames import EventFrame, Json
 from wsmon.protocol.states import NodeState, PeerKind, Role
@@ -451,6 +451,20 @@ def test_what_the_audit_counts_belongs_to_the_newest_incident() -> None:
     incidents.apply(counted(25, 4, 1))
     incidents.apply(counted(30, 2, 0, boot=2))
     assert [(incident.lost, incident.duplicated) for incident in incidents.all()] == [(2, 0), (3, 1)]
+
+
+def test_a_fleet_that_starts_again_and_again_takes_no_more_memory_and_costs_no_other_its_count() -> None:
+    story = Story()
+    story.fault(5_000, "kill", "n1")
+    incidents = Incidents()
+    for event in story.events:
+        incidents.take(event, at=event.at)
+    for boot in range(1_000):
+        incidents.sample("steady", 1, at=T + boot, lost=7, duplicated=0)
+        incidents.sample("restless", boot, at=T + boot, lost=boot, duplicated=0)
+    incidents.sample("steady", 1, at=T + 5_001, lost=9, duplicated=0)
+    assert len(incidents._samples) == LIVES_MAX
+    assert [incident.lost for incident in incidents.all()] == [2]
 
 
 def test_facts_are_taken_as_they_come() -> None:

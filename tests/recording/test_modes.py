@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from datetime import UTC
+import math
+from datetime import UTC, timedelta, timezone
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wsmon.model.inputs import Happened, Marked
 from wsmon.modes import replay, report
 from wsmon.modes.replay import moment
 from wsmon.protocol.codec import event_object
+from wsmon.protocol.frames import EventFrame, JsonObject
 from wsmon.recording.files import open_recording
 from wsmon.recording.tape import Tape
 
@@ -67,6 +69,12 @@ def test_damage_is_told_beside_the_lines(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "cut.wsr").write_bytes(data()[:-100])
     assert replay.run([str(tmp_path / "cut.wsr"), "--plain"]) == 0
     assert "It was cut off at" in capsys.readouterr().err
+    assert replay.run([str(tmp_path / "cut.wsr"), "--json"]) == 0
+    *others, last = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert last["kind"] == "damage"
+    assert "It was cut off at" in last["text"]
+    assert all(other["kind"] != "damage" and other["at"] <= last["at"] for other in others)
+    assert others
 
 
 def test_wrong_use_is_refused(file: Path) -> None:
@@ -107,11 +115,46 @@ def test_a_moment_can_be_said_in_many_ways(text: str, offset: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "25:00", "+", "22:13:19", "21:00", "+3h", "5", "2023-11-13", "nan", "1e300"]
+    "text",
+    [
+        "",
+        "soon",
+        "25:00",
+        "+",
+        "22:13:19",
+        "21:00",
+        "+3h",
+        "5",
+        "2023-11-13",
+        "nan",
+        "1e300",
+        "0001-01-01",
+        "9999-12-31",
+    ],
 )
-def test_a_moment_outside_the_recording_is_refused(text: str) -> None:
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-14))])
+def test_a_moment_outside_the_recording_is_refused(text: str, zone: timezone) -> None:
     with pytest.raises(UsageError):
-        moment(text, T0, T0 + 7_200, zone=UTC)
+        moment(text, T0, T0 + 7_200, zone=zone)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59:59"])
+def test_a_moment_at_the_edge_of_the_calendar_is_refused_in_local_time_too(text: str) -> None:
+    with pytest.raises(UsageError):
+        moment(text, T0, T0 + 7_200)
+
+
+def test_events_that_say_what_json_cannot_are_printed_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields: JsonObject = {"far": math.inf, "deep": [{"far": -math.inf}], "near": 1.5}
+    event = EventFrame(source="s", boot=1, seq=1, at=T0, kind="odd", fields=fields)
+    path = tmp_path / "a.wsr"
+    path.write_bytes(taped([Happened(event=event, heard_at=T0)]))
+    assert replay.run([str(path), "--json"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    document = json.loads(line)
+    assert (document["far"], document["deep"], document["near"]) == (None, [{"far": None}], 1.5)
 
 
 def test_a_report_lists_the_incidents(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

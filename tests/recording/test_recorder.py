@@ -11,7 +11,7 @@ from tests.support.fingerprint import fingerprint
 from tests.support.tale import tale
 from tests.support.taping import inputs_of
 from wsmon.errors import WsmonError
-from wsmon.model.inputs import Input
+from wsmon.model.inputs import Captioned, ClusterEnded, Input, Marked
 from wsmon.recording import recorder as module
 from wsmon.recording.files import open_recording, write_all
 from wsmon.recording.recorder import Recorder
@@ -158,12 +158,59 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None
     assert len(told) >= 500
 
 
-def test_stopping_before_anything_was_told_leaves_a_recording_of_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "told", [(), (ClusterEnded(reason="the port is taken", at=T0),), (Captioned(text="watch this", at=T0),)]
+)
+@pytest.mark.parametrize("started", [True, False])
+def test_a_file_in_which_nothing_of_a_cluster_would_stand_is_not_left_behind(
+    tmp_path: Path, told: tuple[Input, ...], *, started: bool
+) -> None:
+    path = tmp_path / "a.wsr"
+    recorder = Recorder(Tape("demo"), lambda: T0, path=path)
+    assert path.exists()
+    if started:
+        recorder.start()
+        feed(recorder, [*told])
+    recorder.stop()
+    assert not path.exists()
+    path.write_text("another's")
+    recorder.stop()
+    assert path.read_text() == "another's"
+
+
+def test_a_recorder_that_was_stopped_before_it_began_does_not_begin(tmp_path: Path) -> None:
+    recorder = Recorder(Tape("demo"), lambda: T0, path=tmp_path / "a.wsr")
+    recorder.stop()
+    descriptor = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)  # It may get the number that became free.
+    recorder.start()
+    feed(recorder, ITEMS[:10])
+    recorder.stop()
+    os.close(descriptor)
+    assert (tmp_path / "other").read_bytes() == b""
+    assert not (tmp_path / "a.wsr").exists()
+
+
+def test_a_file_that_took_the_name_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.wsr"
+    recorder = Recorder(Tape("demo"), lambda: T0, path=path)
+    recorder.start()
+    path.rename(tmp_path / "aside")
+    path.write_text("another's")
+    recorder.stop()
+    assert path.read_text() == "another's"
+
+
+def test_a_note_alone_is_worth_a_file(tmp_path: Path) -> None:
     recorder = Recorder(Tape("demo"), lambda: T0, path=tmp_path / "a.wsr")
     recorder.start()
+    feed(recorder, [Marked(text="here", at=T0), ClusterEnded(reason="it ended", at=T0)])
+    recorder.stop()
     recorder.stop()
     recording = open_recording(tmp_path / "a.wsr")
-    assert (inputs_of(recording), recording.damage) == ([], "")
+    assert (inputs_of(recording), recording.damage) == (
+        [Marked(text="here", at=T0), ClusterEnded(reason="it ended", at=T0)],
+        "",
+    )
 
 
 def test_a_fact_that_cannot_be_written_is_counted_and_the_others_are_kept(

@@ -77,6 +77,16 @@ def test_an_optional_field_may_come_and_go() -> None:
     assert copied(items) == items
 
 
+def test_a_row_without_fields_that_came_later_is_read_with_their_defaults() -> None:
+    row: Json = [["RedisSeen", ""], T0, {"state": "ok", "rtt_ms": 0.5, "detail": ""}]
+    assert RowReader().item(row) == RedisSeen(state="ok", rtt_ms=0.5, role="", ops_s=None, at=T0)
+
+
+def test_a_row_with_fields_of_a_later_version_is_read_without_them() -> None:
+    row: Json = [["RedisSeen", ""], T0, {"state": "ok", "detail": "", "shards": 3, "role": "primary"}]
+    assert RowReader().item(row) == RedisSeen(state="ok", role="primary", at=T0)
+
+
 def test_the_order_of_names_is_kept() -> None:
     states: list[JsonObject] = [{"a": {"x": 1, "y": 2}}, {"a": {"y": 2, "x": 1}}, {"a": {"y": 2, "z": 3, "x": 1}}]
     items: list[Input] = [says("n1", state) for state in states]
@@ -131,6 +141,11 @@ def test_what_does_not_change_costs_a_few_characters() -> None:
         [["RegistrySeen", ""], 0, {"entries": "all"}],
         [["RegistrySeen", ""], 0, {"entries": [[{"kind": "king"}]]}],
         [["Marked", ""], 0, {"text": [1, 2]}],
+        [["RedisSeen", ""], 0, {"state": "ok", "detail": "", "rtt_ms": math.nan}],
+        [["RedisSeen", ""], 0, {"state": "ok", "detail": "", "rtt_ms": 10**400}],
+        [["RedisSeen", ""], 0, {"state": "ok", "detail": "", "rtt_ms": -(10**400)}],
+        [["RedisSeen", ""], 0, {"state": "ok", "detail": "", "rtt_ms": True}],
+        [["RedisSeen", ""], 0, {"state": "ok", "detail": "", "rtt_ms": "1"}],
     ],
 )
 def test_what_is_no_row_is_refused(row: Json) -> None:

@@ -140,3 +140,17 @@ def test_a_node_that_is_gone_or_empties_itself_is_not_drained() -> None:
         planned = acts.plan("drain", ("n1", "n3"), frame)
         assert isinstance(planned, Ask)
         assert planned.deeds(Answer(0, "")) == (Deed("drain", "n1"),)
+
+
+@pytest.mark.parametrize("name", ["arm", "restart"])
+def test_what_has_to_be_typed_is_the_whole_name_of_the_cluster(name: str) -> None:
+    longest = "a" * 32
+    frame = replace(frames.healthy(), header=replace(frames.healthy().header, cluster=longest))
+    planned = acts.plan("restart", ("n1",), frame)
+    assert isinstance(planned, Ask)
+    asked = acts.arming(frame) if name == "arm" else planned.asked
+    assert asked.node == longest
+    if name == "arm":
+        assert any(text_of(line).startswith(f"{longest} (") for line in asked.facts(frame, 0, 60)), (
+            "nothing of it is cut"
+        )

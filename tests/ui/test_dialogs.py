@@ -64,12 +64,49 @@ async def test_cancel_has_the_focus_or_the_empty_field_for_the_name(key: str, fo
 async def test_keys_that_are_typed_ahead_go_where_they_are_meant_to() -> None:
     app, source = app_of(frames.healthy())
     async with app.run_test() as pilot:
-        for key, character in (("j", "j"), ("X", "X"), ("down", None), ("n", "n"), ("2", "2"), ("enter", "\r")):
-            app.post_message(Key(key, character))
+        for key in ("j", "X", "down", "n", "2", "tab", *"so it is", "enter", "enter", "j"):
+            app.post_message(Key(key, {"down": None, "tab": "\t", "enter": "\r"}.get(key, key)))
         while not source.actions:
             await pilot.pause()
     [action] = source.actions
     assert (action.op, action.node, dict(action.args)) == ("kill", "n2", {"signal": "KILL"})
+    assert action.reason == "so it is"
+
+
+async def test_enter_right_behind_the_name_acts_without_a_reason() -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test() as pilot:
+        for key in ("j", "X", "n", "2", "enter"):
+            app.post_message(Key(key, "\r" if key == "enter" else key))
+        while not source.actions:
+            await pilot.pause()
+    assert [(action.op, action.node, action.reason) for action in source.actions] == [("kill", "n2", "")]
+
+
+async def test_enters_right_behind_a_wrong_name_do_nothing_and_say_what_is_missing() -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        for key in ("j", "X", "n", "1", *("enter",) * 3):
+            app.post_message(Key(key, "\r" if key == "enter" else key))
+        await pilot.pause()
+        app.poll()
+        await pilot.pause()
+        assert "Type n2 to agree" in screen_text(app)
+        await pilot.press("backspace")
+        assert "type the name, then enter · tab a reason" in screen_text(app)
+        await pilot.press("2", "tab")
+        assert "a reason or none, then enter" in screen_text(app)
+    assert source.actions == []
+
+
+async def test_the_name_is_asked_for_again_when_it_was_spoilt_behind_its_enter() -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "X", *"n2", "tab", *"why", "shift+tab", "x", "tab", "enter")
+        assert app.focused is app.screen.query_one("#name")
+        assert "Type n2 to agree" in screen_text(app)
+        await pilot.press("backspace", "enter")
+    assert [(action.op, action.reason) for action in source.actions] == [("kill", "why")]
 
 
 async def test_y_drains_and_n_does_not() -> None:

@@ -167,6 +167,35 @@ async def test_another_page_may_send_here_for_a_client() -> None:
         assert "life of c05" in text
 
 
+async def test_a_client_that_shows_up_late_does_not_take_the_selection_from_whoever_moved_on() -> None:
+    model = cluster()
+    app, source = app_of(model)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await app.go_to(PageName.SESSIONS, client="c99")
+        await drawn(pilot, app)
+        await pilot.press("j")
+        told: JsonObject = {f"c{index:02}": {"state": "connected", "node": "n1"} for index in (*range(1, 31), 99)}
+        model.apply(says("fleet", {"clients": 31, "connected": 31, "clients_state": told}, T0 + 3, rev=3))
+        source.draw()
+        await drawn(pilot, app)
+        table = sessions_page(app).table
+        assert "c99" in {row.client for row in table.rows}
+        assert table.selected is not None
+        assert table.selected.client == "c02"
+
+
+async def test_a_filter_does_not_hide_the_client_that_somebody_goes_to() -> None:
+    app, _ = app_of(cluster())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot, app, "4")
+        sessions_page(app).table.filter("c01")
+        await app.go_to(PageName.SESSIONS, client="c05")
+        await drawn(pilot, app)
+        selected = sessions_page(app).table.selected
+        assert selected is not None
+        assert selected.client == "c05"
+
+
 async def test_a_node_stands_for_the_clients_on_it() -> None:
     app, _ = app_of(cluster())
     async with app.run_test(size=(120, 36)) as pilot:
@@ -214,6 +243,18 @@ async def test_a_disagreement_comes_to_the_head_of_the_matrix() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         text = "\n".join(await go(pilot, app, "5"))
         assert "who sees whom  n2: wsmon says gone, checker says online" in text
+
+
+@pytest.mark.parametrize("size", [(120, 36), (200, 60)])
+async def test_what_is_below_short_tables_follows_at_once(size: tuple[int, int]) -> None:
+    app, _ = app_of(cluster())
+    async with app.run_test(size=size) as pilot:
+        lines = await go(pilot, app, "5")
+        page = redis_page(app)
+        longest = max(len(page.channels.rows), len(page.breakers.rows), 2)
+        assert page.tables.size.height == longest + 2
+        top = next(y for y, line in enumerate(lines) if "channels" in line)
+        assert "node by node" in lines[top + longest + 2]
 
 
 async def test_the_matrix_scrolls_where_it_has_no_room() -> None:

@@ -1,8 +1,11 @@
 """What a person takes away: files for nobody else, and none of them over another."""
 
+import errno
 import json
+import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -36,6 +39,26 @@ def test_no_file_is_written_over(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WsmonError, match="cannot be written to: No such file"):
         take.write(tmp_path / "no", "a", ".txt", "1")
+
+
+def test_half_a_surrogate_pair_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    text = take.json_lines([{"name": "c\ud800"}])
+    assert json.loads(take.write(tmp_path, "a", ".jsonl", text).read_text(encoding="utf-8")) == {"name": "c\ud800"}
+    assert take.osc52("\ud800") == "\x1b]52;c;XHVkODAw\x07"
+    assert take.keep_copy("\ud800").read_text(encoding="utf-8") == "\\ud800\n"
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.fdopen
+
+    def full(fd: int, *args: Any, **named: Any) -> Any:
+        opened(fd, *args, **named).close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(WsmonError, match="No space left on device"):
+        take.write(tmp_path, "a", ".txt", "1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_has_null_for_what_is_no_number() -> None:

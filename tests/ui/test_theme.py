@@ -152,6 +152,7 @@ def test_what_a_theme_leaves_out_is_inherited(tmp_path: Path) -> None:
         ("name = 3", "name has to be text"),
         ("dichromats = 1", "dichromats has to be true or false"),
         ("x = " + "[" * 5_000, "not valid TOML"),
+        ("x = " + "9" * 5_000, "not valid TOML"),
         ('inherit = "nothing"', "no theme 'nothing'"),
         ("good = ", "not valid TOML"),
     ],

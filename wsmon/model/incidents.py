@@ -59,6 +59,8 @@ FORGOTTEN: Final = 10
 TOLD_LEAST: Final = 100
 NODES_MAX: Final = 4_096
 SAMPLES_MAX: Final = 10_000
+LIVES_MAX: Final = 64
+"""Lives of fleets whose audit is kept: those heard of last."""
 CLOCKS_S: Final = 0.5
 """How far the clocks of two processes of a cluster may be apart."""
 NEAR_S: Final = 0.02
@@ -286,7 +288,10 @@ class Incidents:
 
     def sample(self, source: str, boot: int, *, at: float, lost: int, duplicated: int, inverted: int = 0) -> None:
         """Fold in what an audit had counted `at`."""
-        samples = self._samples.setdefault((source, boot), [])
+        samples = self._samples.pop((source, boot), [])
+        if len(self._samples) >= LIVES_MAX:
+            del self._samples[next(iter(self._samples))]
+        self._samples[source, boot] = samples  # At the end: who is heard is not forgotten.
         fresh = _Sample(at, lost, duplicated, inverted)
         place = bisect_right(samples, fresh)
         before = samples[place - 1] if place else None

@@ -177,6 +177,7 @@ def _redis(kind: str) -> Callable[["_Table"], Deed]:
 
 
 _TTL: Final = {"ttl_s": _Kind.SECONDS}
+_SHOWN_MOST: Final = 10**18
 ACTIONS: Final[Mapping[str, _Form]] = {
     "kill": _Form(_kill, {"target": _Kind.TARGET}, {"signal": _Kind.WORD, **_TTL}),
     "kill_checker": _Form(_kill, optional=_TTL),
@@ -226,8 +227,10 @@ def parse_script(text: str, *, file: str) -> Script:
     """
     try:
         document: object = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # Of tomllib, or of an integer of thousands of digits.
         raise ConfigError(f"{file} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{file} is not TOML: nested too deeply") from None
     top = _Table(file, document)
     top.allow(required=("name", "title", "step"), optional=("cluster", "objectives", "end_within_s", "settle_s"))
     name = top.text("name")
@@ -431,6 +434,8 @@ def _type(value: object) -> str:
             return f"{str(value).lower()}, a truth value"
         case str():
             return f"{value!r}, a text"
+        case int() if not -_SHOWN_MOST < value < _SHOWN_MOST:
+            return "a number beyond reason"  # Of one with thousands of digits Python makes no text.
         case int() | float():
             return f"{value}, a number"
         case list():

@@ -743,7 +743,7 @@ def measure(read_fd: int, write_fd: int, within_s: float = ASK_WITHIN_S) -> dict
             if column is None:
                 return {}
             widths[name] = column - 1
-    except OSError:
+    except (OSError, termios.error):  # The second is none of the first.
         return {}
     finally:
         with contextlib.suppress(OSError):

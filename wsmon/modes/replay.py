@@ -1,5 +1,6 @@
 """`wsmon replay FILE`: a recording in the dashboard, or its events as lines."""
 
+import math
 import re
 import sys
 from argparse import Namespace
@@ -14,7 +15,8 @@ from wsmon.errors import UsageError
 from wsmon.model.inputs import Happened, Marked
 from wsmon.modes import Parser, number_between, on_terminal
 from wsmon.protocol.codec import event_object
-from wsmon.protocol.fields import dump_object
+from wsmon.protocol.fields import print_object
+from wsmon.protocol.frames import JsonObject
 from wsmon.recording.files import open_recording
 from wsmon.recording.recording import Recording
 from wsmon.replaying import FASTEST, SLOWEST, PlayerThread
@@ -97,7 +99,10 @@ def _date_or_number(text: str, zone: tzinfo | None) -> float:
         told = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is not a time", hint=f"such as {_TIMES}") from None
-    return (told if told.tzinfo is not None else told.replace(tzinfo=zone).astimezone(zone)).timestamp()
+    try:
+        return (told if told.tzinfo is not None else told.replace(tzinfo=zone).astimezone(zone)).timestamp()
+    except (ValueError, OverflowError):  # At the edges of the calendar there is no time in other zones.
+        return -math.inf
 
 
 def _show(recording: Recording, options: Namespace, at: float | None) -> int:
@@ -128,18 +133,23 @@ def _print_events(recording: Recording, *, as_json: bool, since: float | None) -
     for at, line in sorted(lines, key=itemgetter(0)):  # What one source tells of one moment keeps its order.
         if since is None or at >= since:
             sys.stdout.write(f"{line}\n")
+    if recording.damage:  # Known once everything was read.
+        if as_json:
+            last: JsonObject = {"at": recording.end_at, "kind": "damage", "text": recording.damage}
+            sys.stdout.write(f"{print_object(last)}\n")
+        else:
+            sys.stdout.flush()
+            sys.stderr.write(f"wsmon: {clean(recording.damage, 2_000)}\n")
     sys.stdout.flush()
-    if recording.damage and not as_json:
-        sys.stderr.write(f"wsmon: {clean(recording.damage, 2_000)}\n")
     return 0
 
 
 def _event_line(told: Happened, *, as_json: bool) -> str:
-    return dump_object(event_object(told.event)) if as_json else plain_event_line(event_row(told.event))
+    return print_object(event_object(told.event)) if as_json else plain_event_line(event_row(told.event))
 
 
 def _marker_line(mark: Marked, *, as_json: bool) -> str:
     if as_json:
-        return dump_object({"at": mark.at, "kind": "marker", "text": mark.text})
+        return print_object({"at": mark.at, "kind": "marker", "text": mark.text})
     when = datetime.fromtimestamp(mark.at).astimezone()
     return f"{when:%H:%M:%S}.{when.microsecond // 1_000:03} {'marker':<10} {clean(mark.text)}"

@@ -55,6 +55,26 @@ def dump_object(document: Mapping[str, Json]) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def print_object(document: Mapping[str, Json]) -> str:
+    """Return `document` as `dump_object` does, with null for numbers that JSON does not have: for what peers may say."""
+    try:
+        return dump_object(document)
+    except ValueError:  # 1e999 is JSON, and infinite once it is read.
+        return dump_object({name: _finite(value) for name, value in document.items()})
+
+
+def _finite(value: Json) -> Json:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {name: _finite(inner) for name, inner in value.items()}
+        case list():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value
+
+
 def _deeper_than(value: Json, levels: int) -> bool:
     if isinstance(value, dict):
         return levels == 0 or any(_deeper_than(item, levels - 1) for item in value.values())

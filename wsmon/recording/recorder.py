@@ -7,6 +7,7 @@ again a new segment begins, so that what follows can be read without what is mis
 the recording; the ring goes on.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -61,15 +62,19 @@ class Recorder:
         """Chunks were left out, and the next must begin a segment."""
         self._failed = False
         """An input could not be put on the tape; it is said once."""
+        self._over = False
         self.dropped = 0
         """Inputs that did not get into the file, or not even into the ring."""
 
     def start(self) -> None:
-        """Begin to record."""
-        if self._file is not None:
-            self._file.put(self._tape.opening(self._clock()))
-            self._file.start()
-        self._thread.start()
+        """Begin to record, unless it was stopped before."""
+        with self._lock:
+            if self._over:
+                return  # The descriptor is closed, and may be another file's by now.
+            if self._file is not None:
+                self._file.put(self._tape.opening(self._clock()))
+                self._file.start()
+            self._thread.start()
 
     def take(self, item: Input) -> None:
         """Take an input; never waits."""
@@ -79,15 +84,27 @@ class Recorder:
         self._waiting.append(item)
 
     def stop(self) -> None:
-        """Write what waits and end the file. A disk that does not move is not waited for long."""
+        """Write what waits and end the file. A disk that does not move is not waited for long.
+
+        A file in which nothing of a cluster would stand is taken away again. Whoever created a recorder stops it, also if
+        it was never started; the second time nothing is done.
+        """
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_WITHIN_S)
-        if self._file is not None and not self._thread.is_alive():
-            with self._lock:
-                self._move()
+        if self._file is None or self._thread.is_alive():
+            return
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            self._move()
+            bare = self._tape.bare or not self._file.began
+            if not bare:
                 self._file.put(self._tape.ending(self._clock(), reason="", dropped=self.dropped), always=True)
-            self._file.stop()
+        self._file.stop()
+        if bare:
+            self._file.discard()
 
     @property
     def words(self) -> str:
@@ -160,6 +177,7 @@ class _File:
     def __init__(self, fd: int, path: Path, write: Callable[[int, bytes], None]) -> None:
         self._fd = fd
         self._path = path
+        self._id = _id(os.fstat(fd))
         self._write = write
         self._queue: deque[bytes] = deque()
         self._bytes = 0
@@ -173,6 +191,11 @@ class _File:
     def has_room(self) -> bool:
         """Whether the disk has caught up."""
         return self._bytes <= BACKLOG_MAX // 2
+
+    @property
+    def began(self) -> bool:
+        """Whether it was ever started."""
+        return self._thread.ident is not None
 
     def start(self) -> None:
         self._thread.start()
@@ -194,6 +217,14 @@ class _File:
         if self._thread.is_alive():
             self._thread.join(STOP_WITHIN_S)
 
+    def discard(self) -> None:
+        """Take the file away, unless another has its name by now. Stop before."""
+        if not self.began:
+            os.close(self._fd)
+        with contextlib.suppress(OSError):
+            if _id(self._path.lstat()) == self._id:
+                self._path.unlink()
+
     def _run(self) -> None:
         try:
             while True:
@@ -210,3 +241,8 @@ class _File:
             self.failure = f"{self._path.name}: {error.strerror or error}"
         finally:
             os.close(self._fd)
+
+
+def _id(told: os.stat_result) -> tuple[int, int]:
+    """Return what tells a file from all others."""
+    return told.st_dev, told.st_ino

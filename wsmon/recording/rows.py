@@ -13,10 +13,11 @@ difference to the row before in ticks, a float the moment itself. `lag` does the
 """
 
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, cast
 
@@ -32,6 +33,7 @@ DEPTH_MAX: Final = 48
 """Deeper trees are refused by the reader; states and events come from a decoder that stops at 32."""
 _WHOLE_MOST: Final = 2**62
 _DECIMAL_MOST: Final = 1e11
+_FLOAT_MOST: Final = int(sys.float_info.max)
 _SCALE: Final = 1_000
 _NOWHERE: Final = object()
 
@@ -81,6 +83,14 @@ def _plain_reader(kinds: tuple[type, ...]) -> Reader:
     return read
 
 
+def _float_reader(value: Json) -> Any:
+    if isinstance(value, bool) or not isinstance(value, float | int) or value != value:  # noqa: PLR0124  # NaN.
+        _refuse("a number")
+    if isinstance(value, int) and not -_FLOAT_MOST <= value <= _FLOAT_MOST:
+        _refuse("a number that can be reckoned with")
+    return value
+
+
 def _word_reader(words: type[StrEnum]) -> Reader:
     def read(value: Json) -> Any:
         try:
@@ -103,17 +113,19 @@ def _record_reader(cls: type[Any]) -> Reader:
     parts = {}
     for item in fields(cls):
         optional = isinstance(item.type, types.UnionType) and types.NoneType in typing.get_args(item.type)
-        parts[item.name] = (reader_of(item.type), optional)
+        # A field that came later has a default; older recordings do not hold it.
+        added = item.default is not MISSING
+        parts[item.name] = (reader_of(item.type), item.default if added else None, optional or added)
 
     def read(value: Json) -> Any:
         if not isinstance(value, dict):
             _refuse(cls.__name__)
         values = {}
-        for name, (part, optional) in parts.items():
+        for name, (part, default, optional) in parts.items():
             if name in value:
                 values[name] = part(value[name])
             elif optional:
-                values[name] = None
+                values[name] = default
             else:
                 raise UnreadableError(f"{cls.__name__} without {name}")
         return cls(**values)
@@ -127,7 +139,7 @@ def reader_of(hint: Any) -> Reader:
         (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
     origin = typing.get_origin(hint)
     if hint is float:
-        return _plain_reader((float, int))
+        return _float_reader
     if hint in (str, int, bool):
         return _plain_reader((hint,))
     if hint == ReadOnlyJson or origin is dict:

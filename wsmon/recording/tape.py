@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
 
-from wsmon.model.inputs import ActionAnswered, ActionAsked, Happened, Input, Marked
+from wsmon.model.inputs import ActionAnswered, ActionAsked, Captioned, ClusterEnded, Happened, Input, Marked
 from wsmon.protocol.frames import JsonObject
 from wsmon.recording.chunks import APART, TITLE, VERSION, ChunkKind, pack
 from wsmon.recording.rows import RowWriter, heard, stream_of
@@ -127,6 +127,11 @@ class Tape:
             parts += kept.chunks
         parts.append(pack(ChunkKind.END, self._number + 1, now, b'{"reason":"","dropped":0}'))
         return b"".join(parts)
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing was taken that tells of a cluster: only that there is none, or words of our own."""
+        return not self._passed and all(isinstance(item, ClusterEnded | Captioned) for _, item in self._facts.values())
 
     @property
     def ring_size(self) -> int:

@@ -8,7 +8,7 @@ from wsmon.commands import KILL_SIGNALS, ROLL
 from wsmon.protocol.frames import Json, ReadOnlyJson
 from wsmon.protocol.states import NodeState
 from wsmon.ui.render import preflight, values
-from wsmon.ui.render.lines import EMPTY, MUTED, TEXT, Line, Run, clip
+from wsmon.ui.render.lines import EMPTY, MUTED, STRONG, TEXT, Line, Run, clip
 from wsmon.ui.screens.question import Answer, Asked
 from wsmon.views.frame import Frame, NodeRow
 
@@ -170,14 +170,14 @@ def _asked(
 
 def arming(frame: Frame) -> Asked:
     """Return the question before a console may act."""
-    cluster = clip(frame.header.cluster, 30)
+    cluster = frame.header.cluster
     online = f"{frame.header.nodes_online} of {frame.header.nodes_total} nodes online"
     clients = (
         "" if frame.header.clients_connected is None else f", {values.exact(frame.header.clients_connected)} clients"
     )
     lines: tuple[Line, ...] = (
-        (Run(f"Keys will drain, kill and break nodes of {cluster}", TEXT),),
-        (Run(f"({online}{clients}).", MUTED),),
+        (Run("Keys will drain, kill and break nodes of", TEXT),),
+        (Run(clip(cluster, 40), STRONG), Run(f" ({online}{clients}).", MUTED)),
         EMPTY,
         (Run("Dangerous ones still ask. ! locks it again.", MUTED),),
     )
@@ -187,4 +187,5 @@ def arming(frame: Frame) -> Asked:
         agree="Arm",
         facts=lambda _frame, _choice, _width: lines,
         type_name=lambda _: True,  # No row of keys that somebody leans on arms it.
+        wants_reason=False,
     )

@@ -14,6 +14,8 @@ from wsmon.agent.runtime_dir import ensure_private, runtime_root
 from wsmon.errors import WsmonError
 
 TRIES: Final = 100
+HALVES: Final = "backslashreplace"
+"""What becomes of half a surrogate pair, which a peer may send in JSON and no file can hold: JSON again."""
 OSC52_MOST: Final = 74_994
 """Bytes of text that every terminal with a clipboard takes. Source: the limit of xterm and tmux for one sequence."""
 
@@ -26,14 +28,18 @@ def write(directory: Path, stem: str, suffix: str, text: str) -> Path:
 
     """
     try:
-        for number in range(1, TRIES):
+        for number in range(1, TRIES + 1):
             path = directory / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:
                 continue
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                file.write(text)
+            try:
+                with os.fdopen(fd, "w", encoding="utf-8", errors=HALVES) as file:
+                    file.write(text)
+            except OSError:
+                path.unlink(missing_ok=True)  # Half of it is of no use, and holds the name.
+                raise
             return path
     except OSError as error:
         raise WsmonError(f"{directory} cannot be written to: {error.strerror}") from error
@@ -70,7 +76,7 @@ def osc52(text: str) -> str | None:
 
     Source: xterm's control sequences, OSC 52.
     """
-    raw = text.encode()
+    raw = text.encode(errors=HALVES)
     return None if len(raw) > OSC52_MOST else f"\x1b]52;c;{base64.b64encode(raw).decode()}\x07"
 
 
@@ -87,7 +93,7 @@ def keep_copy(text: str) -> Path:
     try:
         fresh = path.with_suffix(".new")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        with os.fdopen(fd, "w", encoding="utf-8", errors=HALVES) as file:
             file.write(text + "\n")
         fresh.replace(path)
     except OSError as error:

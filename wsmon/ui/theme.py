@@ -270,7 +270,7 @@ def _read(path: Path) -> dict[str, object]:
         raise ConfigError(f"theme {path} is larger than {_SIZE_MAX} bytes")
     try:
         return tomllib.loads(raw.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:  # No UTF-8, no TOML, or an integer of thousands of digits.
         raise ConfigError(f"theme {path} is not valid TOML: {error}") from error
     except RecursionError:
         raise ConfigError(f"theme {path} is not valid TOML: nested too deeply") from None

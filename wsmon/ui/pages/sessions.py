@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.events import Resize
+from textual.events import Key, MouseDown, Resize
 
 from wsmon.ui.pages.page import Page
 from wsmon.ui.render import sessions
@@ -112,7 +112,9 @@ class SessionsPage(Page):
         )
         self.life = LifePane()
         self._wanted: str | None = None
-        """A client that is to be selected as soon as there is a row for it."""
+        """A client that is to be selected as soon as there is a row for it, unless somebody goes on before."""
+        self._sought = False
+        """Whether there was none when the rows were looked through."""
 
     def compose(self) -> ComposeResult:
         """Build it."""
@@ -133,8 +135,9 @@ class SessionsPage(Page):
             return
         self.head.show(picture)
         self.table.show(picture.rows)
-        if self._wanted is not None and self._find(self._wanted):
-            self._wanted = None
+        if self._wanted is not None:
+            self._sought = not self._find(self._wanted)
+            self._wanted = self._wanted if self._sought else None
         row = self.table.selected
         mine = row is not None and picture.life is not None and picture.life.key == row.key
         self.life.show(picture.life if mine else None, client="" if row is None else row.client, offset_s=offset_s)
@@ -149,7 +152,9 @@ class SessionsPage(Page):
     def select(self, *, node: str | None, client: str | None) -> None:
         """Select a client; of a node, show the clients that are or were on it."""
         if client is not None:
-            self._wanted = None if self._find(client) else client
+            if not self._find(client) and self.table.wanted:
+                self.table.filter("")  # It may hide the one that is asked for.
+            self._wanted, self._sought = None if self._find(client) else client, False
         elif node is not None:
             self.table.filter(node)
 
@@ -159,6 +164,18 @@ class SessionsPage(Page):
             return True
         key = next((row.key for row in self.table.rows if row.client == client), None)
         return key is not None and self.table.select(key)
+
+    def on_key(self, _: Key) -> None:
+        """Whoever goes on has given up waiting for a client."""
+        self._go_on()
+
+    def on_mouse_down(self, _: MouseDown) -> None:
+        """The same."""
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._sought:
+            self._wanted = None
 
     def on_live_table_selected(self, _: LiveTable.Selected) -> None:
         """Have the life of another client told."""

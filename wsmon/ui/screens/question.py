@@ -2,7 +2,8 @@
 
 A hurried enter does nothing: Cancel has the focus, or the empty field for the name where one has to be typed. That field
 has it from the very beginning: keys that are typed ahead go to whoever has the focus at that moment. `y` agrees, `n` and
-escape refuse; where the name has to be typed, only that and the button agree. The numbers follow the newest frame, also while the view is paused.
+escape refuse. Where the name has to be typed, enter behind it agrees, or the button does; tab goes on to the reason, which
+may stay empty, and enter there agrees as well. The numbers follow the newest frame, also while the view is paused.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.events import Click, Key
+from textual.events import Click, DescendantFocus, Key
 from textual.geometry import Size
 from textual.message import Message
 from textual.screen import ModalScreen
@@ -39,6 +40,7 @@ from wsmon.ui.widgets.pane import Pane
 from wsmon.views.frame import Frame
 
 REASON_MAX = 200
+NAME_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Asked:
     """Frame, choice and width to the lines that tell what would happen."""
     type_name: Callable[[Frame], bool]
     """Whether the name has to be typed."""
+    wants_reason: bool = True
+    """Whether a reason goes along."""
     choices: int = 1
 
 
@@ -143,6 +147,47 @@ class Caption(Pane):
         return (fitted((Run(fit(self._text, width), self._ink),), width),) if height else ()
 
 
+class Field(Input):
+    """Where something is typed.
+
+    Keys that are typed fast, or all at once, wait in the queue of the field that had the focus when they came. So all
+    that mean something are taken here, each in its turn: what an earlier one chose holds for a later one that agrees, and
+    what is typed behind enter is handed on to the field that has the focus by then.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # A field could scroll, and would be asked first.
+        Binding("up", "screen.choose(-1)", "Up", show=False),
+        Binding("down", "screen.choose(1)", "Down", show=False),
+    ]
+
+    def __init__(self, *, id: str, longest: int, entered: Callable[[], None]) -> None:  # noqa: A002
+        """`entered` is called at enter, and may move the focus."""
+        super().__init__(id=id, compact=True, max_length=longest, select_on_focus=False)
+        self._entered = entered
+
+    async def on_key(self, event: Key) -> None:
+        """Take what means something in the field with the focus, or in the dialog."""
+        field = self.screen.focused
+        if isinstance(field, Field) and await field.take(event):
+            event.stop()
+            event.prevent_default()
+
+    async def take(self, event: Key) -> bool:
+        """Do what a key means here; return whether it means anything."""
+        if event.is_printable:
+            self.replace(event.character or "", *self.selection)
+            return True
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or bound.node not in (self, self.screen):
+            return False
+        return await self.app.run_action(bound.binding.action, bound.node)
+
+    async def action_submit(self) -> None:
+        """Do what enter does, at once."""
+        self._entered()
+
+
 class Question(ModalScreen[Answer | None]):
     """Asks, and returns an answer or None."""
 
@@ -161,6 +206,8 @@ class Question(ModalScreen[Answer | None]):
         self._frame = frame
         self._needs_name = asked.type_name(frame)
         self._finished = False
+        self._refused: str | None = None
+        """What stood in the field for the name when somebody agreed, and was wrong."""
 
     def compose(self) -> ComposeResult:
         """Build the dialog."""
@@ -168,10 +215,11 @@ class Question(ModalScreen[Answer | None]):
             yield Facts(self._asked, self._frame)
             with Horizontal(classes="field", id="name_row"):
                 yield Caption(f"Type {clip(self._asked.node, 9)}", MUTED)
-                yield Input(id="name", compact=True, max_length=64, select_on_focus=False)
-            with Horizontal(classes="field"):
+                longest = max(NAME_MAX, len(self._asked.node))
+                yield Field(id="name", longest=longest, entered=self._agree)
+            with Horizontal(classes="field", id="reason_row"):
                 yield Caption("Reason", MUTED)
-                yield Input(id="reason", compact=True, max_length=REASON_MAX, select_on_focus=False)
+                yield Field(id="reason", longest=REASON_MAX, entered=self._reason_entered)
             with Horizontal(id="pushes"):
                 yield Push("Cancel", id="cancel")
                 yield Push(self._asked.agree, id="agree")
@@ -179,6 +227,7 @@ class Question(ModalScreen[Answer | None]):
 
     def on_mount(self) -> None:
         """Show what is needed."""
+        self.query_one("#reason_row").display = self._asked.wants_reason
         self._update()
         if self._needs_name:
             self.set_focus(self.query_one("#name", Input))
@@ -197,7 +246,8 @@ class Question(ModalScreen[Answer | None]):
 
     @property
     def _typed(self) -> bool:
-        return self.query_one("#name", Input).value.strip() == self._asked.node
+        wanted = self._asked.node.strip()
+        return bool(wanted) and self.query_one("#name", Input).value.strip() == wanted
 
     def _update(self) -> None:
         self.query_one("#name_row").display = self._needs_name
@@ -206,9 +256,20 @@ class Question(ModalScreen[Answer | None]):
         if agree.ready != ready:
             agree.ready = ready
             agree.redraw()
+        hint = self.query_one("#hint", Caption)
+        if not ready and self._refused == self.query_one("#name", Input).value:
+            hint.show(f"Type {safe(self._asked.node)} to agree", WARNING)
+            return
         choose = "↑↓ choose · " if self._asked.choices > 1 else ""
-        how = "type the name, then enter" if self._needs_name else "y agrees"
-        self.query_one("#hint", Caption).show(f"{choose}{how} · esc cancels", FAINT)
+        if not self._needs_name:
+            how = "y agrees"
+        elif self._typed and self.focused is self.query_one("#reason"):
+            how = "a reason or none, then enter"
+        else:
+            how = "type the name, then enter"
+            if self._asked.wants_reason:
+                how += " · tab a reason"
+        hint.show(f"{choose}{how} · esc cancels", FAINT)
 
     def _finish(self, answer: Answer | None) -> None:
         """Leave, once: keys that were typed ahead still arrive while the dialog goes away."""
@@ -218,11 +279,25 @@ class Question(ModalScreen[Answer | None]):
 
     def _agree(self) -> None:
         """Agree, unless the name is missing: then say so."""
-        if self._needs_name and not self._typed:
-            self.query_one("#hint", Caption).show(f"Type {safe(self._asked.node)} to agree", WARNING)
-            self.query_one("#name", Input).focus()
-            return
-        self._finish(Answer(self.query_one(Facts).choice, self.query_one("#reason", Input).value.strip()))
+        if self._name_is_right():
+            self._finish(Answer(self.query_one(Facts).choice, self.query_one("#reason", Input).value.strip()))
+
+    def _name_is_right(self) -> bool:
+        """Return whether nothing is missing; else say what is, and have it typed."""
+        right = not self._needs_name or self._typed
+        if not right:
+            name = self.query_one("#name", Input)
+            self._refused = name.value
+            self.set_focus(name)
+        self._update()
+        return right
+
+    def _reason_entered(self) -> None:
+        """Agree where the name was typed before; else only go on to the button."""
+        if self._needs_name:
+            self._agree()
+        else:
+            self.set_focus(self.query_one("#agree", Push))
 
     def action_refuse(self) -> None:
         """Do nothing."""
@@ -245,12 +320,9 @@ class Question(ModalScreen[Answer | None]):
         """The name may be complete now."""
         self._update()
 
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter in the name agrees; enter in the reason only goes on to the next field."""
-        if message.input.id == "name":
-            self._agree()
-        else:
-            self.query_one("#agree", Push).focus()
+    def on_descendant_focus(self, _: DescendantFocus) -> None:
+        """Say what enter does here."""
+        self._update()
 
     def on_key(self, event: Key) -> None:
         """`y` and `n` where no name is needed; else start typing it."""
