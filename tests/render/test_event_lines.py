@@ -25,6 +25,11 @@ def test_an_event_has_time_subject_and_sentence() -> None:
     assert text_of(events.line(row, 48, 0.0)) == " 14:13:20  n2      suspect → removed: heartbeat…"
 
 
+def test_whoever_an_event_is_about_is_named_whole_from_60_columns_on() -> None:
+    row = frames.event(1, "fault kill injected at n2", Severity.WARNING, source="supervisor")
+    assert text_of(events.line(row, 60, 0.0)).rstrip() == " 14:13:20  supervisor fault kill injected at n2"
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -203,8 +208,8 @@ def test_actions_tell_who_did_what_and_why() -> None:
     text = [text_of(line).rstrip() for line in events.deeds(rows, 80, 4, 0.0)]
     assert text[0].startswith("─ actions  2 · 1 refused ─")
     assert text[1:] == [
-        " 14:13:20  ✓ drain n1             ann@desk           upgrade",
-        " 14:13:21  ✗ kill n2              bob@desk           refused",
+        " 14:13:20.000  ✓ drain n1             ann@desk           upgrade",
+        " 14:13:21.000  ✗ kill n2              bob@desk           refused",
     ]
     assert text_of(events.deeds((), 80, 4, 0.0)[1]).strip() == "Nobody has done anything."
 

@@ -128,6 +128,20 @@ def test_a_long_reason_is_cut_and_never_left_out_for_an_injected_fault() -> None
     assert "removed 0.3 s ago: a long story" in text_of(nodes.why(row, 100, None))
 
 
+def test_what_has_happened_carries_the_colour_and_what_is_told_of_it_does_not() -> None:
+    row = frames.node(state=NodeState.QUARANTINED, why="quarantined 1:44 more, for flapping: 3 removals in 60 s")
+    inks = {run.text: run.ink.tone for run in nodes.why(row, 120, None)}
+    assert inks["quarantined 1:44 more"] is Tone.WARNING
+    assert inks[", for flapping: 3 removals in 60 s"] is Tone.TEXT
+    whole = nodes.why(frames.node(state=NodeState.REMOVED, why="removed"), 120, None)
+    assert next(run.ink.tone for run in whole if run.text == "removed") is Tone.BAD
+
+
+def test_what_a_node_answered_before_it_left_is_not_shown() -> None:
+    assert _text(frames.node(state=NodeState.LEFT), 80).split()[5] == "–"
+    assert _text(frames.node(), 80).split()[5] == "ok"
+
+
 def test_what_ails_a_node_comes_before_that_it_is_online_and_after_why_it_is_not() -> None:
     row = frames.harmed().nodes[1]
     text = text_of(nodes.why(row, 80, (2.2, 3.2)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support import frames
-from wsmon.commands import COMMANDS, Group
+from wsmon.commands import COMMANDS, Confirm, Group
 from wsmon.ui.render import footer, services, start, status
 from wsmon.ui.render.lines import Tone, length_of, text_of
 from wsmon.views.frame import Audit, Frame, Header, Health
@@ -33,6 +33,8 @@ def test_problems_take_the_middle_and_losses_stay() -> None:
     text = bar(frames.removed(), 120)
     assert "◐ DEGRADED  n2 removed 4 s ago · 7 clients are away" in text
     assert "lost 0 / 12,345" in text
+    # They stand where they stand when all is well.
+    assert text.index("lost 0") == bar(frames.healthy(), 120).index("lost 0")
     assert "n2 removed 4 s ago  +1" in bar(frames.removed(), 80)
 
 
@@ -120,6 +122,15 @@ def test_help_lists_every_command() -> None:
     assert "locked" in text
 
 
+@pytest.mark.parametrize("width", [50, 70, 112])
+def test_help_tells_every_command_whole(width: int) -> None:
+    lines = [text_of(line) for line in footer.help_lines(width, armed=True)]
+    text = words(" ".join(line[14:] if line.startswith("  ") else line for line in lines))
+    assert all(command.help in text for command in COMMANDS)
+    assert text.count("asks first") == sum(command.confirm is not Confirm.NOTHING for command in COMMANDS)
+    assert {len(line) for line in lines} == {width}
+
+
 def test_no_lower_case_key_acts() -> None:
     for command in COMMANDS:
         if command.group is Group.ACT:
@@ -133,8 +144,8 @@ def test_no_key_has_two_meanings() -> None:
 
 
 def test_where_there_is_little_room_the_losses_stay_and_the_name_goes() -> None:
-    assert bar(frames.healthy(), 60) == " wsmon demo  ● HEALTHY  3/3 online  lost 0   LIVE  14:13:20 "
-    assert bar(frames.healthy(), 56).startswith(" demo  ● HEALTHY  3/3 online  lost 0")
+    assert bar(frames.healthy(), 60) == " wsmon demo  ● HEALTHY  3/3 online   lost 0  LIVE  14:13:20 "
+    assert bar(frames.healthy(), 56) == " demo  ● HEALTHY  3/3 online     lost 0  LIVE  14:13:20 "
     assert "n1 is draining: 12 left  " in bar(frames.draining(), 80)
 
 

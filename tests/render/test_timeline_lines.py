@@ -1,7 +1,9 @@
 """The reconnect timeline as text."""
 
 import math
+import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -170,7 +172,7 @@ def test_as_much_of_the_past_is_shown_as_is_asked_for() -> None:
         assert across.now * across.step_s >= past_s
     assert timeline.axis(AT, 60, past_s=160.0, asked=True).step_s > timeline.axis(AT, 60, past_s=160.0).step_s
     text = text_of(timeline.pane(frames.removed().timeline, 80, 6, top=0, focused=True, past_s=40.0)[-1])
-    assert "45 s" in text
+    assert "40 s" in text
 
 
 def test_the_head_says_what_filter_and_order_are_on() -> None:
@@ -181,6 +183,26 @@ def test_the_head_says_what_filter_and_order_are_on() -> None:
 def test_a_hint_stands_under_the_quiet_line() -> None:
     lines = timeline.pane(Timeline(now_at=AT), 80, 9, top=0, focused=False, hint="j chooses")
     assert [text_of(line).strip() for line in lines[1:]] == [timeline.QUIET, "j chooses"]
+
+
+def test_the_present_is_named_where_no_room_is_left_beside_the_lanes() -> None:
+    shown = replace(frames.removed().timeline, hidden=5)
+    feet = [text_of(timeline.pane(shown, 60, 6, top=3, focused=False, past_s=s)[-1]) for s in timeline.PASTS_S]
+    assert all("now" in foot for foot in feet)
+    assert feet[0].endswith("18 more ↓ ")
+    assert feet[-1].startswith(" +18 ↓  ")
+    many = replace(shown, hidden=9_000)
+    assert text_of(timeline.pane(many, 60, 6, top=0, focused=False, past_s=160.0)[-1]).startswith(" +9016  ")
+
+
+@pytest.mark.parametrize("step_s", timeline.STEPS_S)
+def test_the_words_of_the_ruler_stand_at_even_distances(step_s: float) -> None:
+    text = text_of(timeline.ruler(timeline.Axis(0, step_s, 100, 60), 120)).replace("now", "0 s")
+    places = [found.start() for found in re.finditer(r"\d+ s", text)]
+    named = [int(text[place:].split()[0]) for place in places]
+    past = named[: named.index(0) + 1]
+    assert len(past) >= 3
+    assert len({before - after for before, after in pairwise(past)}) == 1
 
 
 @pytest.mark.parametrize("below", range(0, 30, 3))

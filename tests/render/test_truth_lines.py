@@ -28,12 +28,12 @@ LANES = TruthLanes(now_at=AT, lanes=(FROZEN,))
 AT_60 = """\
 ─ truth and verdict ────────────────────────────────────────
  n1              ━freeze━░░░░░━━━━━━━━━━━━
- judged ─────────────◐─────○──────────────
+ judged ●────────────◐─────○──────────────
         -8 s   -6 s    -4 s    -2 s     now    +2 s    +4 s"""
 AT_80 = """\
 ─ truth and verdict ────────────────────────────────────────────────────────────
  n1          ━freeze━━━━░░░░░░━━━━━━━━━━━━━━                  freeze on, 6.0 s
- judged ──────────◐───────○─────────────────                  removed 2.60 s
+ judged ●─────────◐───────○─────────────────                  removed 2.60 s
            -6 s      -4 s      -2 s       now      +2 s"""
 
 
@@ -91,10 +91,21 @@ def test_all_well_is_one_quiet_sentence() -> None:
     assert truth.pane(TruthLanes(), 80, 0) == ()
 
 
+def test_what_was_said_before_is_told_where_it_comes_into_sight() -> None:
+    said = (
+        Said(state=NodeState.JOINING, since_at=AT - 900, until_at=AT - 800),
+        Said(state=NodeState.CORDONED, since_at=AT - 800, until_at=None),
+    )
+    (_, _, judged, _) = truth.pane(replace(LANES, lanes=(replace(FROZEN, said=said),)), 80, 10)
+    assert text_of(judged)[LABEL + 1] == "▪"
+    assert "◌" not in text_of(judged)
+
+
 def test_nodes_that_do_not_fit_are_left_out_whole() -> None:
     many = replace(LANES, lanes=tuple(replace(FROZEN, node=f"n{number}") for number in range(5)))
     lines = [text_of(one) for one in truth.pane(many, 80, 6, top=1)]
     assert [one[1:3] for one in lines[1:5:2]] == ["n1", "n2"]
+    assert lines[0].startswith("─ truth and verdict  3 more nodes ─")
     assert len(lines) == 6
 
 

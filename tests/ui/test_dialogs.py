@@ -93,7 +93,7 @@ async def test_enters_right_behind_a_wrong_name_do_nothing_and_say_what_is_missi
         await pilot.pause()
         assert "Type n2 to agree" in screen_text(app)
         await pilot.press("backspace")
-        assert "type the name, then enter · tab a reason" in screen_text(app)
+        assert "type the name, enter · tab reason" in screen_text(app)
         await pilot.press("2", "tab")
         assert "a reason or none, then enter" in screen_text(app)
     assert source.actions == []

@@ -15,6 +15,7 @@ from wsmon.ui.pages.events import EventsPage
 from wsmon.ui.pages.nodes import NodesPage, Place
 from wsmon.ui.pages.timeline import TimelinePage
 from wsmon.ui.render.lines import MINUS, safe
+from wsmon.ui.render.timeline import LEGEND
 from wsmon.ui.widgets.detail import DetailPane
 from wsmon.ui.widgets.events import EventList
 from wsmon.ui.widgets.timeline import TimelinePane
@@ -213,6 +214,43 @@ async def test_a_locked_console_is_not_told_to_act() -> None:
         assert "↑↓ choose a node, Enter tells more of it, ? all keys" in text(app)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_the_events_have_the_room_while_nobody_is_away(size: tuple[int, int]) -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        events = app.query_one("#events", EventList)
+        quiet = events.size.height
+        await show(pilot, app, source, frames.removed())
+        storm = events.size.height
+        assert quiet >= 2 * storm
+        await show(pilot, app, source, frames.starting())
+        assert events.size.height < quiet - 2
+        await show(pilot, app, source, frames.healthy(AT + 1))
+        assert events.size.height == quiet
+
+
+async def test_the_one_lane_of_a_small_screen_is_somebody_away() -> None:
+    shown = rich().timeline
+    lanes = tuple(sorted(shown.lanes, key=lambda lane: lane.away))
+    app, _ = app_of(replace(rich(), timeline=replace(shown, lanes=lanes)))
+    async with app.run_test(size=(60, 15)) as pilot:
+        await settled(pilot)
+        assert not lanes[0].away
+        first = next(lane.client for lane in lanes if lane.away)
+        assert any(line.startswith(f" {first} ") for line in lines(app))
+        assert not any(line.startswith(f" {lanes[0].client} ") for line in lines(app))
+
+
+async def test_the_detail_pane_begins_where_the_table_does() -> None:
+    app, _ = app_of(rich())
+    async with app.run_test(size=(200, 60)) as pilot:
+        await settled(pilot)
+        side, table = app.query_one("#nodes-side"), app.query_one("#nodes")
+        assert side.region.y == table.region.y
+        assert side.region.x == table.region.right + 1
+
+
 def test_the_hint_names_the_keys_that_hold() -> None:
     keymap = {**USUAL_KEYS, "kill": (), "drain": ("E",)}
     assert nodes_page.hint(keymap, armed=True) == "↑↓ choose a node, E drains it, ? all keys"
@@ -314,6 +352,40 @@ async def test_plus_and_minus_show_more_and_less_of_the_past() -> None:
         assert "last 5 s" in text(app)
         await pilot.press("escape")
         assert "last 5 s" not in text(app)
+
+
+async def test_the_lanes_in_sight_tell_something_when_all_are_back() -> None:
+    lanes = tuple(replace(lane, away=False, lost_at=AT - 30) for lane in rich().timeline.lanes)
+    back = (replace(lanes[0], lost_at=AT - 20), *lanes[1:])
+    app, source = app_of(replace(rich(), timeline=replace(rich().timeline, lanes=back)))
+    async with app.run_test(size=(60, 15)) as pilot:
+        await settled(pilot)
+        pane = app.query_one("#timeline", TimelinePane)
+        assert pane.reach_s == 21.0
+        await pilot.resize_terminal(120, 36)
+        await settled(pilot)
+        assert pane.reach_s == 31.0
+        away = (replace(lanes[0], away=True, lost_at=AT - 9), *lanes[1:])
+        frame = replace(rich(), timeline=replace(rich().timeline, lanes=away))
+        await show(pilot, app, source, frame)
+        assert pane.reach_s == 10.0
+
+
+async def test_a_click_on_the_ruler_selects_no_lane() -> None:
+    app, _ = app_of(rich())
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = await timeline_page(pilot, app)
+        await pilot.click(pane, offset=(4, 2))
+        assert pane.selected == "c01"
+        await pilot.click(pane, offset=(4, pane.size.height - 1))
+        assert pane.selected == "c01"
+
+
+async def test_an_empty_page_of_reconnects_says_what_a_lane_is_made_of() -> None:
+    app, _ = app_of(frames.healthy())
+    async with app.run_test(size=(60, 15)) as pilot:
+        await timeline_page(pilot, app)
+        assert f"  {LEGEND}  " in text(app)
 
 
 async def test_in_a_replay_plus_and_minus_are_its_pace() -> None:
@@ -481,6 +553,28 @@ async def test_actions_of_all_consoles_stand_below_where_there_is_room_and_w_bri
         assert "ann@desk" in text(app)
 
 
+async def test_actions_take_no_more_lines_than_there_are() -> None:
+    app, source = app_of(rich())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await events_page(pilot, app)
+        deeds = app.query_one("#events-actions")
+        assert deeds.size.height == 2
+        await show(pilot, app, source, replace(rich(), ledger=LEDGER * 3))
+        assert deeds.size.height == 4
+        await show(pilot, app, source, replace(rich(), ledger=LEDGER * 30))
+        assert deeds.size.height == 8
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)])
+async def test_a_prompt_tells_how_to_leave_it(size: tuple[int, int]) -> None:
+    app, _ = app_of(rich())
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("slash", *"n2")
+        await settled(pilot)
+        assert lines(app)[-2].startswith(" / n2 ")
+        assert lines(app)[-2].endswith(" enter takes it · esc calls it off ")
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("page", ["1", "2", "3"])
 async def test_every_page_fits_every_screen(page: str, size: tuple[int, int]) -> None:
@@ -495,3 +589,45 @@ async def test_every_page_fits_every_screen(page: str, size: tuple[int, int]) ->
             assert all(line.isprintable() for line in shown), name
             assert safe(frame.header.cluster)[:8] in shown[0], name
             assert "uit" in shown[-1], name
+
+
+async def test_the_longest_question_shows_its_buttons_and_keys_at_80_by_24() -> None:
+    app, _ = app_of(frames.healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("j", "F")
+        await settled(pilot)
+        shown = text(app)
+        assert "Break n2" in shown
+        assert "Cancel" in shown
+        assert "esc cancels" in shown
+
+
+async def test_a_question_higher_than_the_screen_scrolls_to_the_field_that_asks() -> None:
+    app, _ = app_of(frames.healthy())
+    async with app.run_test(size=(60, 15)) as pilot:
+        await pilot.press("j", "F")
+        await settled(pilot)
+        assert "Type n2" in text(app)
+        await pilot.press("n", "2", "tab")
+        await settled(pilot)
+        shown = text(app)
+        assert "Reason" in shown
+        assert "Break it" in shown
+
+
+async def test_the_palette_marks_its_choice_and_has_no_wide_picture() -> None:
+    app, _ = app_of(frames.healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+p")
+        await settled(pilot)
+        assert "Search for commands" in text(app)
+        assert "🔎" not in text(app)
+        strips = app.screen._compositor.render_strips()
+        grounds = [
+            {str(part.style.bgcolor) for part in strip if part.style and title in part.text}
+            for title in ("Drain (D)", "Abort drain (A)")
+            for strip in strips
+            if title in strip.text
+        ]
+        assert len(grounds) == 2
+        assert grounds[0] != grounds[1]

@@ -42,7 +42,8 @@ class EventsPage(Page):
         self._deeds = DeedList(id="events-actions")
         self._parts = _Parts()
         self._offset_s = 0.0
-        self._acted = False
+        self._acted = 0
+        """How many actions there are."""
 
     def compose(self) -> ComposeResult:
         """Build it."""
@@ -59,8 +60,8 @@ class EventsPage(Page):
         """Show another frame."""
         self._offset_s = offset_s
         self._list.show(frame.events, lost=frame.events_lost, offset_s=offset_s)
-        if self._acted != bool(frame.ledger):
-            self._acted = bool(frame.ledger)
+        if self._acted != len(frame.ledger):
+            self._acted = len(frame.ledger)
             self._lay_out(self.size.height)
         self._deeds.show(frame.ledger, offset_s=offset_s)
         if self._parts.opened:
@@ -110,8 +111,9 @@ class EventsPage(Page):
 
     def _lay_out(self, height: int) -> None:
         wanted = self._parts.actions
-        self._deeds.display = (self._acted and height >= TALL) if wanted is None else wanted
-        self._deeds.styles.height = min(8, max(3, height // 3))
+        self._deeds.display = (self._acted > 0 and height >= TALL) if wanted is None else wanted
+        # No more lines than there are actions: what is left is the events'.
+        self._deeds.styles.height = min(8, max(3, height // 3), 1 + max(1, self._acted))
         self._facts.display = self._parts.opened
         self._facts.styles.height = 7 if height >= TALL else 5
 

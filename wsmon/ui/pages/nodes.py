@@ -27,7 +27,7 @@ from wsmon.ui.widgets.pane import Pane
 from wsmon.ui.widgets.services import ServiceStrip
 from wsmon.ui.widgets.status import WhyLine
 from wsmon.ui.widgets.table import LiveTable
-from wsmon.ui.widgets.timeline import TimelinePane
+from wsmon.ui.widgets.timeline import AWAY_FIRST, TimelinePane
 from wsmon.ui.widgets.truth import TruthPane
 from wsmon.views.beliefs_frame import Beliefs
 from wsmon.views.frame import Frame, Health, Looking, NodeRow, PageName
@@ -102,6 +102,8 @@ class NodesPage(Page):
     #nodes-beliefs { height: auto; display: none; }
 
     NodesPage { layout: horizontal; }
+    NodesPage.-quiet #timeline { height: 3; }
+    NodesPage.-quiet #events { height: 1fr; }
     NodesPage.-split #lower-left { layout: horizontal; }
     NodesPage.-split #timeline { width: 11fr; height: 100%; }
     NodesPage.-split #events { width: 9fr; height: 100%; margin-left: 1; }
@@ -111,6 +113,7 @@ class NodesPage(Page):
     NodesPage.-open #lower-left { display: none; }
 
     NodesPage.-high #nodes, NodesPage.-high #services { margin-top: 1; }
+    NodesPage.-high #nodes-side { margin: 1 0 0 1; }
     NodesPage.-high #ledger { margin-bottom: 1; }
 
     NodesPage.-zoomed .-aside { display: none !important; }
@@ -151,7 +154,7 @@ class NodesPage(Page):
             yield LedgerLine()
             with Container(id="lower"):
                 with Container(id="lower-left"):
-                    yield TimelinePane()
+                    yield TimelinePane(order=AWAY_FIRST)
                     yield EventList()
                 yield DetailPane(id="nodes-detail")
             yield TruthPane(id="nodes-truth")
@@ -171,6 +174,8 @@ class NodesPage(Page):
         self.query_one(ServiceStrip).show(frame.services)
         self.query_one(LedgerLine).show(frame.header.audit)
         steps = frame.start if frame.header.health is Health.STARTING else None
+        # While nobody is or was away the events have the room: more of them says more than an empty field.
+        self.set_class(steps is None and not frame.timeline.lanes, "-quiet")
         lanes = self.query_one(TimelinePane)
         lanes.replays = frame.playback is not None
         hint = self._hint() if self._new and frame.playback is None else ""

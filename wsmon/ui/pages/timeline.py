@@ -7,7 +7,7 @@ from textual.events import Resize
 
 from wsmon.ui.pages.page import Page
 from wsmon.ui.render.storm import BESIDE
-from wsmon.ui.render.timeline import PAST_MOST_S
+from wsmon.ui.render.timeline import LEGEND, PAST_MOST_S
 from wsmon.ui.widgets.pane import Pane
 from wsmon.ui.widgets.timeline import AWAY_FIRST, StormPane, TimelinePane
 from wsmon.ui.widgets.truth import TruthPane, oldest_s
@@ -54,7 +54,7 @@ class TimelinePage(Page):
         self._storm.show(frame.timeline, capacity=frame.forecast.handshakes_per_s, past=frame.detail)
         self._pane.replays = frame.playback is not None
         self._pane.least_s = oldest_s(frame.truth, PAST_MOST_S)
-        self._pane.show(frame.timeline, steps=steps, clients=frame.header.clients_connected)
+        self._pane.show(frame.timeline, steps=steps, clients=frame.header.clients_connected, hint=LEGEND)
         told = 0 if frame.truth is None else len(frame.truth.lanes)
         if told != self._told:
             self._told = told

@@ -12,7 +12,6 @@ from wsmon.ui.render.lines import (
     ACCENT,
     BAD,
     EMPTY,
-    FAINT,
     GOOD,
     MUTED,
     STRONG,
@@ -52,6 +51,8 @@ _ESSENTIAL: Final = (
     ),
 )
 _WIDE: Final = 76
+_WHOLE: Final = 56
+"""From this width on there is room for whoever an event is about: `supervisor` is the longest of ours."""
 _RANKS: Final = {
     Severity.QUIET: 0,
     Severity.INFO: 1,
@@ -165,12 +166,12 @@ def chosen(rows: Sequence[EventRow], level: Level, wanted: str) -> tuple[EventRo
 @lru_cache(1024)
 def line(row: EventRow, width: int, offset_s: float) -> Line:
     """Return one event; only the word that matters carries its severity's colour."""
-    runs = [Run(" " + values.clock(row.at, offset_s, digits=3 if width >= _WIDE else 0) + "  ", FAINT)]
+    runs = [Run(" " + values.clock(row.at, offset_s, digits=3 if width >= _WIDE else 0) + "  ", MUTED)]
     subject = row.client or row.node or row.source
     text = row.text
     if text.startswith(f"{subject} "):
         text = text[len(subject) + 1 :]
-    runs.append(Run(fit(subject, 10 if width >= _WIDE else 7) + " ", MUTED))
+    runs.append(Run(fit(subject, 10 if width >= _WHOLE else 7) + " ", MUTED))
     plain = MUTED if row.severity is Severity.QUIET else TEXT
     text = clip(text, max(0, width - sum(len(run.text) for run in runs)))
     strong = Ink(_TONES[row.severity], bold=row.severity in {Severity.WARNING, Severity.BAD})
@@ -278,7 +279,7 @@ def deed(row: LedgerRow, width: int, offset_s: float) -> Line:
     mark = Run("✓ ", GOOD) if row.ok else Run("✗ ", BAD)
     return fitted(
         (
-            Run(" " + values.clock(row.at, offset_s) + "  ", FAINT),
+            Run(" " + values.clock(row.at, offset_s, digits=3 if wide else 0) + "  ", MUTED),
             mark,
             Run(fit(row.text, 20 if wide else 14) + " ", TEXT if row.ok else Ink(Tone.BAD, bold=True)),
             Run(fit(row.who, 18 if wide else 10) + " ", MUTED),

@@ -4,7 +4,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from wsmon.commands import COMMANDS, USUAL_KEYS, Confirm, Group, Keymap, UiCommand
-from wsmon.ui.render.lines import ACCENT, FAINT, MUTED, TEXT, WARNING, Ground, Ink, Line, Run, Tone, fit, fitted, on
+from wsmon.ui.render.caption import broken
+from wsmon.ui.render.lines import (
+    ACCENT,
+    MUTED,
+    TEXT,
+    WARNING,
+    Ground,
+    Ink,
+    Line,
+    Run,
+    Tone,
+    fit,
+    fitted,
+    length_of,
+    on,
+)
 
 _NAMES: Final = {
     "question_mark": "?",
@@ -31,6 +46,8 @@ _NAMES: Final = {
     "minus": "-",
     "exclamation_mark": "!",
 }
+KEYS: Final = 12
+"""Cells for the keys of one command in the list."""
 _KEY: Final = Ink(Tone.ACCENT, bold=True)
 
 
@@ -89,19 +106,22 @@ def help_lines(width: int, *, armed: bool, keymap: Keymap = USUAL_KEYS) -> tuple
         lines.append(fitted((Run(f" {group}", Ink(Tone.MUTED, bold=True)), *note), width))
         for command in commands:
             keys = " ".join(key_name(key) for key in keymap[command.id])
-            lines.append(
-                fitted(
-                    (
-                        Run("  " + fit(keys, 12), FAINT if locked else ACCENT),
-                        Run(command.help, FAINT if locked else TEXT),
-                        *_asks(command),
-                    ),
-                    width,
-                )
-            )
+            lines += _explained(keys, command, width, locked=locked)
         lines.append(fitted((), width))
     return tuple(lines[:-1])
 
 
-def _asks(command: UiCommand) -> Line:
-    return () if command.confirm is Confirm.NOTHING else (Run("  asks first", MUTED),)
+def _explained(keys: str, command: UiCommand, width: int, *, locked: bool) -> tuple[Line, ...]:
+    """Return one command's keys and what they do, whole, in as many lines as that takes."""
+    told: list[Line] = [
+        (Run(text, MUTED if locked else TEXT),) for text in broken(command.help, max(1, width - 2 - KEYS))
+    ]
+    if command.confirm is not Confirm.NOTHING:
+        asks = Run("  asks first", MUTED)
+        if 2 + KEYS + length_of((*told[-1], asks)) <= width:
+            told[-1] = (*told[-1], asks)
+        else:
+            told.append((Run(asks.text.strip(), MUTED),))
+    named = Run("  " + fit(keys, KEYS), MUTED if locked else ACCENT)
+    indent = Run(" " * (2 + KEYS), MUTED)
+    return tuple(fitted((indent if y else named, *one), width) for y, one in enumerate(told))

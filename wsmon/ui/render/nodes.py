@@ -112,6 +112,11 @@ def _check(text: str) -> tuple[str, Ink]:
     return text, MUTED if text == "ok" else WARNING
 
 
+def _http(row: NodeRow) -> str:
+    # Nobody asks a node that has left: what it last answered says nothing of now.
+    return "" if shown_state(row) is NodeState.LEFT else row.http
+
+
 def _misses(row: NodeRow) -> tuple[str, Ink]:
     needed = "" if row.misses_needed is None else f"/{row.misses_needed}"
     return f"{row.misses}{needed}", FAINT if row.misses == 0 else WARNING
@@ -168,7 +173,7 @@ COLUMNS: Final[tuple[Column[NodeRow], ...]] = (
     ),
     Column("age", "AGE", 4, 1, lambda row: (values.age(row.since_s), MUTED), key=lambda row: row.since_s),
     Column("heartbeat", "HB", 4, 5, lambda row: _check(row.heartbeat), key=lambda row: row.heartbeat != "ok"),
-    Column("http", "HTTP", 4, 6, lambda row: _check(row.http), key=lambda row: row.http != "ok"),
+    Column("http", "HTTP", 4, 6, lambda row: _check(_http(row)), key=lambda row: _http(row) != "ok"),
     Column("misses", "MISS", 4, 17, _misses, key=lambda row: row.misses, falls=True),
     _count("connections", "CONN", 5, 0, lambda row: row.connections),
     Column(
@@ -222,16 +227,26 @@ def why(row: NodeRow | None, width: int, window: tuple[float, float] | None) -> 
         return fitted(EMPTY, width)
     state = shown_state(row)
     subject = (Run("  ", MUTED), Run(fit(row.id, 6) + " ", Ink(bold=True)))
-    injected = [(f"injected: {row.fault}", BAD)] if row.fault else []
-    story = (row.why or state_text(row), TEXT if state is NodeState.ONLINE else Ink(TONES[state]))
-    troubles = [(trouble, WARNING) for trouble in row.troubles]
+    injected: list[Line] = [(Run(clip(f"injected: {row.fault}", width), BAD),)] if row.fault else []
+    story = _story(row.why or state_text(row), state, width)
+    troubles: list[Line] = [(Run(clip(trouble, width), WARNING),) for trouble in row.troubles]
     # That it is online says less than what ails it; why it is not says more.
     ailing = [*injected, *troubles]
     facts = [*ailing, story] if state is NodeState.ONLINE else [story, *ailing]
     if state is NodeState.ONLINE and window is not None and all(known(edge) for edge in window):
-        facts.append((f"silence removes it after {window[0]:.1f}–{window[1]:.1f} s", MUTED))
+        facts.append((Run(f"silence removes it after {window[0]:.1f}–{window[1]:.1f} s", MUTED),))
     process = " ".join(part for part in (row.process, "" if row.pid is None else f"pid {row.pid}") if part)
     if process:
-        facts.append((process, MUTED if row.process in {"", "running"} else WARNING))
-    told = joined(((Run(clip(text, width), ink),) for text, ink in facts), width - length_of(subject))
+        facts.append((Run(clip(process, width), MUTED if row.process in {"", "running"} else WARNING),))
+    told = joined(facts, width - length_of(subject))
     return fitted((*subject, *told), width)
+
+
+def _story(text: str, state: NodeState, width: int) -> Line:
+    """Return what has happened in the state's colour, and what is told of it in that of text."""
+    text = clip(text, width)
+    if state is NodeState.ONLINE:
+        return (Run(text, TEXT),)
+    end = min((at for at in (text.find(", "), text.find(": ")) if at > 0), default=len(text))
+    happened = Run(text[:end], Ink(TONES[state]))
+    return (happened, Run(text[end:], TEXT)) if end < len(text) else (happened,)

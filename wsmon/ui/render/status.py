@@ -84,7 +84,11 @@ def status(
             lost = lost[:2]  # Without the total.
         # What is left out first stands last here.
         kept = [part for part in _fitting((nodes, lost, clients), room) if part]
-        middle = tuple(run for part in (nodes, clients, lost) if part in kept for run in (*part, GAP))
+        middle = tuple(run for part in (nodes, clients) if part in kept for run in (*part, GAP))
+        if lost and lost in kept:
+            # At the right like beside problems: it must not be looked for when something happens.
+            right = (*lost, GAP, *right)
+            room -= length_of(lost) + 2
     brand = Run(" wsmon ", MUTED)
     # What follows problems needs its distance; the other parts bring their own.
     spare = room - length_of(middle) - (2 if header.problems else 0)

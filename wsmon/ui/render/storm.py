@@ -115,7 +115,7 @@ def _label(y: int, rows: int, top: float) -> str:
 def _bars(  # All of one line.
     text: str, planned: tuple[int, ...], cells: int, width: int, *, capacity: float | None, limit: bool, label: str
 ) -> Line:
-    runs = [Run(fit(label, LABEL - 2, right=True) + " │", FAINT)]
+    runs = [Run(fit(label, LABEL - 2, right=True), MUTED), Run(" │", FAINT)]
     for bar, number in zip(text, planned, strict=True):
         over = capacity is not None and number > capacity
         ink = BAD if over else ACCENT
@@ -145,4 +145,4 @@ def _ruler(seconds: int, cells: int, width: int) -> Line:
         start = LABEL + second * cells
         if (cell_len(text) < start or not second) and start + cell_len(word) <= width:
             text = text.ljust(start) + word
-    return fitted((Run(text, FAINT),), width)
+    return fitted((Run(text, MUTED),), width)

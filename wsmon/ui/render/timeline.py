@@ -56,9 +56,14 @@ LONG_CELLS: Final = 60
 SHORT_CELLS: Final = 36
 """So many cells for the lane itself come before the whole summary, and before the first half of it."""
 STEPS_S: Final = (0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+RULED_S: Final = (2, 5, 10, 20, 60, 120)
+"""Distances of the words on the ruler: the first that leaves room for one between two others is taken."""
+WORD_CELLS: Final = 8
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 UNKNOWN: Final = "Nothing is known of clients yet."
 QUIET: Final = "All clients are connected; lost connections appear here."
+LEGEND: Final = f"{CROSS} lost  ━ waits  ╍ will try  ▶ tries  ✗ failed  ● back"
+"""What a lane is made of, for those who see none yet."""
 
 _POINTS: Final = {
     SegmentKind.LOST: (CROSS, Ink(Tone.BAD, bold=True)),
@@ -155,8 +160,9 @@ def ruler(across: Axis, width: int) -> Line:
     text = [" "] * across.cells
     per_s = 1 / across.step_s
     room = min(across.cells, width - LABEL - 1)
-    step = 2 if across.step_s < 0.5 else 5 if across.step_s < 2 else 20
-    for second in sorted(range(-200, 201, step), key=abs):
+    step = next((step for step in RULED_S if step * per_s >= WORD_CELLS), RULED_S[-1])
+    farthest = step * (1 + int(across.cells * across.step_s / step))
+    for second in sorted(range(-farthest, farthest + 1, step), key=abs):
         cell = across.now + round(second * per_s)
         word = "now" if second == 0 else f"{second:+d} s".replace("-", MINUS)
         if not 0 <= cell < across.cells:
@@ -170,7 +176,7 @@ def ruler(across: Axis, width: int) -> Line:
         text[start : start + len(word)] = word
     before, now, after = "".join(text[: max(0, room)]).partition("now")
     return fitted(
-        (Run(" " * (LABEL + 1), FAINT), Run(before, FAINT), Run(now, MUTED), Run(after.rstrip(), FAINT)), width
+        (Run(" " * (LABEL + 1), MUTED), Run(before, MUTED), Run(now, TEXT), Run(after.rstrip(), MUTED)), width
     )
 
 
@@ -239,7 +245,7 @@ def pane(
         told = joined(ways(timeline.resumes), width - len("─ reconnects  ") - 1)
         lines = [title("reconnects", noted or told, width, focused=focused), fitted((Run(f"  {quiet}", MUTED),), width)]
         if hint:
-            lines.append(fitted((Run(f"  {hint}", FAINT),), width))
+            lines.append(fitted((Run(f"  {hint}", MUTED),), width))
         return tuple(lines[:height])
     room = max(0, height - 2)
     shown = timeline.lanes[top : top + room]
@@ -261,9 +267,21 @@ def pane(
     )
     lines = [title("reconnects", told, width, focused=focused, right=right)]
     lines += [lane(row, across, width, selected=row.client == selected) for row in shown]
-    below: Line = (Run(f"{unseen} more ↓ ", MUTED),) if unseen else EMPTY
-    lines.append(spread(ruler(across, width - length_of(below)), below, width))
+    lines.append(_foot(across, unseen, width))
     return tuple(lines[:height])
+
+
+def _foot(across: Axis, unseen: int, width: int) -> Line:
+    """Return the time axis and how many lanes are out of sight, where it hides nothing: the present least of all."""
+    if not unseen:
+        return ruler(across, width)
+    more: Line = (Run(f"{unseen} more ↓ ", MUTED),)
+    room = width - length_of(more)
+    if LABEL + 1 + across.now + len("now") <= room:
+        return spread(ruler(across, room), more, width)
+    number = f" +{values.count(unseen)}"
+    label = f"{number} ↓" if len(number) + 2 <= LABEL else number
+    return (Run(fit(label, LABEL + 1), MUTED), *ruler(across, width)[1:])
 
 
 def lane_cells(width: int) -> int:

@@ -40,11 +40,12 @@ def pane(
     """Return head, two lines a node from node `top` on, and time axis; `past_s` is how much of the past is wanted."""
     if height <= 0:
         return ()
-    told: Line = (Run(f"{truth.hidden} more nodes", MUTED),) if truth.hidden else ()
+    shown = truth.lanes[top : top + max(1, (height - 2) // 2)]
+    unseen = truth.hidden + len(truth.lanes) - len(shown)
+    told: Line = (Run(f"{unseen} more {'node' if unseen == 1 else 'nodes'}", MUTED),) if unseen else ()
     head = title("truth and verdict", told, width, focused=focused)
     if not truth.lanes:
         return (head, fitted((Run(f"  {QUIET}", MUTED),), width))[:height]
-    shown = truth.lanes[top : top + max(1, (height - 2) // 2)]
     oldest = max((truth.now_at - deed.since_at for row in shown for deed in row.deeds[-1:]), default=0.0)
     across = axis(
         truth.now_at,
@@ -63,7 +64,7 @@ def lane(row: TruthLane, across: Axis, width: int, *, glyphs: Glyphs = Glyphs.BL
     """Return one node's two lines: what was done to it, and below what was said of it."""
     return (
         _line(Run(row.node, TEXT), deeds_of(row.deeds, across, glyphs), Run(row.summary, WARNING), width),
-        _line(Run("judged", FAINT), said_of(row, across), Run(row.finding, MUTED), width),
+        _line(Run("judged", MUTED), said_of(row, across), Run(row.finding, MUTED), width),
     )
 
 
@@ -102,7 +103,7 @@ def deeds_of(deeds: tuple[Deed, ...], across: Axis, glyphs: Glyphs = Glyphs.BLOC
 
 
 def said_of(row: TruthLane, across: Axis) -> Line:
-    """Return the verdicts as cells: a glyph where one begins, then a line while it holds."""
+    """Return the verdicts as cells: a glyph where one begins, or comes into sight, then a line while it holds."""
     cells: list[tuple[str, Ink]] = [(" ", TEXT)] * across.cells
     if 0 <= across.now < across.cells:
         cells[across.now] = ("│", FAINT)
@@ -115,7 +116,7 @@ def said_of(row: TruthLane, across: Axis) -> Line:
         last = across.now if said.until_at is None else min(across.now, across.cell(said.until_at))
         for cell in range(max(0, first), min(last + 1, across.cells)):
             cells[cell] = ("─", ink)
-        place = first
+        place = max(0, first) if last >= 0 else first
         while place in marks and place < across.now:
             place += 1
         if 0 <= place < across.cells:

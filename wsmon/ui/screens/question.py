@@ -20,7 +20,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from wsmon.ui.render.lines import (
-    FAINT,
     MUTED,
     STRONG,
     WARNING,
@@ -223,14 +222,16 @@ class Question(ModalScreen[Answer | None]):
             with Horizontal(id="pushes"):
                 yield Push("Cancel", id="cancel")
                 yield Push(self._asked.agree, id="agree")
-            yield Caption("", FAINT, id="hint")
+            yield Caption("", MUTED, id="hint")
 
     def on_mount(self) -> None:
         """Show what is needed."""
         self.query_one("#reason_row").display = self._asked.wants_reason
         self._update()
         if self._needs_name:
-            self.set_focus(self.query_one("#name", Input))
+            name = self.query_one("#name", Input)
+            self.set_focus(name)
+            self.call_after_refresh(name.scroll_visible, animate=False)  # On few lines there is no room for all.
 
     def follow(self, frame: Frame) -> None:
         """Take the numbers from a newer frame."""
@@ -268,8 +269,8 @@ class Question(ModalScreen[Answer | None]):
         else:
             how = "type the name, then enter"
             if self._asked.wants_reason:
-                how += " · tab a reason"
-        hint.show(f"{choose}{how} · esc cancels", FAINT)
+                how = "type the name, enter · tab reason"
+        hint.show(f"{choose}{how} · esc cancels", MUTED)
 
     def _finish(self, answer: Answer | None) -> None:
         """Leave, once: keys that were typed ahead still arrive while the dialog goes away."""

@@ -1,6 +1,6 @@
 """One line to type into, at the foot of the screen: a filter, a time, a note."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -8,10 +8,13 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input
 
-from wsmon.ui.render.lines import ACCENT, Line, Run, fitted, length_of
+from wsmon.ui.render.lines import ACCENT, MUTED, Ground, Line, Run, fitted, length_of, on
 from wsmon.ui.widgets.pane import Pane
 
 LONGEST = 200
+
+
+HINT: Final = " enter takes it · esc calls it off "
 
 
 class _Label(Pane):
@@ -23,12 +26,18 @@ class _Label(Pane):
         return (fitted((Run(self.words, ACCENT),), width),) if height else ()
 
 
+class _Hint(Pane):
+    def picture(self, width: int, height: int) -> tuple[Line, ...]:
+        return (on(fitted((Run(HINT, MUTED),), width), Ground.BAR),) if height else ()
+
+
 class Prompt(Horizontal):
     """Out of sight until it asks for something."""
 
     DEFAULT_CSS: ClassVar[str] = """
     Prompt { height: 1; display: none; }
     Prompt _Label { width: 10; height: 1; }
+    Prompt _Hint { width: 35; height: 1; }
     Prompt Input { width: 1fr; height: 1; border: none; padding: 0; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
@@ -48,6 +57,7 @@ class Prompt(Horizontal):
         """Build it."""
         yield _Label()
         yield Input(compact=True, max_length=LONGEST, select_on_focus=True)
+        yield _Hint(id="prompt-hint")
 
     def ask(self, purpose: str, label: str, text: str = "") -> None:
         """Ask for something; `Typed` tells what was typed."""

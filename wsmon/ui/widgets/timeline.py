@@ -79,13 +79,15 @@ class TimelinePane(Pane, can_focus=True):
 
     @property
     def reach_s(self) -> float:
-        """How much of the past is shown: what was asked for, else all of every absence that lasts."""
+        """How much of the past is shown: what was asked for, else all absences that last, else the lanes in sight."""
         if self._past_s is not None:
             return self._past_s
         now = self._all.now_at
-        longest = max(
-            (now - lane.lost_at for lane in self._all.lanes if lane.away and known(lane.lost_at)), default=0.0
-        )
+        asking = [lane for lane in self._all.lanes if lane.away]
+        if not asking:
+            # All are back: what the lanes in sight tell stays in sight, or there would be nothing but lines.
+            asking = list(self._timeline.lanes[self.top : self.top + max(1, self.size.height - 2)])
+        longest = max((now - lane.lost_at for lane in asking if known(lane.lost_at)), default=0.0)
         needed = max(longest, self.least_s) + 1.0
         return min(max(needed, timeline.PAST_LEAST_S), timeline.PAST_MOST_S)
 
@@ -141,12 +143,13 @@ class TimelinePane(Pane, can_focus=True):
     def on_mouse_down(self, event: MouseDown) -> None:
         """Select the lane that was clicked."""
         place = self.top + event.y - 1
-        if event.y >= 1 and place < len(self._timeline.lanes):
+        # The last line is the ruler.
+        if 1 <= event.y < self.size.height - 1 and place < len(self._timeline.lanes):
             self.select(self._timeline.lanes[place].client)
 
     def on_click(self, event: Click) -> None:
         """Two clicks open."""
-        if event.chain == 2 and event.y >= 1:
+        if event.chain == 2 and 1 <= event.y < self.size.height - 1:
             self.command("open")
 
     def _zoom(self, step: int) -> None:
