@@ -10,7 +10,7 @@ from wsmon.protocol.states import NodeState
 from wsmon.ui.app import WsmonApp
 from wsmon.ui.widgets.prompt import Prompt
 from wsmon.ui.widgets.table import LiveTable
-from wsmon.views.frame import Frame, NodeRow
+from wsmon.views.frame import Frame, NodeRow, PageName
 
 
 def app_of(frame: Frame) -> tuple[WsmonApp, FakeSource]:
@@ -87,6 +87,20 @@ async def test_a_filter_is_typed_and_taken_away() -> None:
         assert [action.node for action in source.actions] == ["n2"]
         await pilot.press("escape")
         assert ids(table) == ["n1", "n2", "n3", "n10"]
+
+
+async def test_going_to_a_node_takes_a_filter_away_that_hides_it_and_leaves_one_that_does_not() -> None:
+    app, _ = app_of(uneven())
+    async with app.run_test(size=(80, 24)) as pilot:
+        table = app.query_one(LiveTable)
+        table.filter("n1")
+        await app.go_to(PageName.NODES, node="n10")
+        assert (table.wanted, table.selected and table.selected.id) == ("n1", "n10")
+        await app.go_to(PageName.NODES, node="n99")
+        assert (table.wanted, table.selected and table.selected.id) == ("n1", "n10")
+        await app.go_to(PageName.NODES, node="n2")
+        await pilot.pause()
+        assert (table.wanted, table.selected and table.selected.id) == ("", "n2")
 
 
 async def test_a_filter_that_is_called_off_shows_all_again() -> None:

@@ -195,7 +195,7 @@ class NodesPage(Page):
         """Select a node."""
         del client
         if node is not None:
-            self.table.select(node)
+            self._go(node)
 
     def targets(self) -> tuple[NodeRow, ...]:
         """Return the marked nodes, or the selected one."""
@@ -241,7 +241,7 @@ class NodesPage(Page):
         row = message.row
         if row is not None and row.client is not None:
             self.post_message(self.GoToPage(PageName.SESSIONS, client=row.client))
-        elif row is not None and row.node is not None and self.table.select(row.node):
+        elif row is not None and row.node is not None and self._go(row.node):
             self.table.focus()
 
     def on_key(self, _: Key) -> None:
@@ -256,6 +256,12 @@ class NodesPage(Page):
         self._lay_out()
 
     # How.
+
+    def _go(self, node: str) -> bool:
+        """Select a node, past a filter that hides it; return whether it is there."""
+        if not self.table.select(node) and any(row.id == node for row in self.table.hidden):
+            self.table.filter("")
+        return self.table.select(node)
 
     @property
     def _detail(self) -> DetailPane:

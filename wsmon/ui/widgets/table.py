@@ -93,6 +93,12 @@ class LiveTable(Pane, Generic[Row], can_focus=True):
         return () if self.selected is None else (self.selected,)
 
     @property
+    def hidden(self) -> tuple[Row, ...]:
+        """The rows that the filter does not let through."""
+        shown = {self._key(row) for row in self.rows}
+        return tuple(row for row in self._all if self._key(row) not in shown)
+
+    @property
     def filter_text(self) -> str | None:
         """The filter that is on."""
         return self.wanted
