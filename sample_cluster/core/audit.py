@@ -247,6 +247,17 @@ class Auditor:
         if not same_log or track.top > position.seq:
             track.restart(position.seq)
 
+    def head(self, subscriber: str, channel: str) -> int | None:
+        """Return the highest place of the channel that anybody was handed, or that is due by now.
+
+        None if nothing was handed to the subscriber, or if it goes on in a history that a fork took back: its own place
+        cannot be compared then.
+        """
+        log, track = self._logs.get(channel), self._tracks.get((subscriber, channel))
+        if log is None or track is None or track.forks != log.forks:
+            return None
+        return max(log.top, log.due)
+
     def forget(self, client: str) -> None:
         """A client left for good: what it was not answered is nobody's loss any more.
 

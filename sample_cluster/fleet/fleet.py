@@ -38,6 +38,9 @@ PACE_CLIENTS_S: Final = 500.0
 """New clients come within half a second, or at this many each second."""
 ATTEMPTS_AT_ONCE: Final = 64
 """Clients that attempt to connect at a time: this process is through with so many long before their patience ends."""
+POSITIONS_EVERY_S: Final = 20.0
+POSITIONS_S: Final = 5.0
+"""A client's position is told so rarely, and of so many clients a second: it changes with every message."""
 ALL_TOLD: Final = 200
 """A fleet up to this size tells of all its clients, a larger one of those away or just back."""
 RESUMES_KEPT: Final = 1_000
@@ -256,7 +259,10 @@ class Fleet:
         members = self._members
         if now >= self._describe_at:
             told = len(members) <= ALL_TOLD
-            self._clients_state = {item.name: item.state(now) for item in members if told or item.notable(now)}
+            every_s = max(POSITIONS_EVERY_S, len(members) / POSITIONS_S)
+            self._clients_state = {
+                item.name: item.state(now, positions_every_s=every_s) for item in members if told or item.notable(now)
+            }
         counts = Counter(
             "connected"
             if member.client.connected

@@ -35,6 +35,8 @@ from wsmon.protocol.frames import JsonObject
 
 FORK: Final = "fork"
 """The reason of a `resync` after which messages may be written again."""
+HEAD_AFTER_S: Final = 2.0
+"""A message counts as missing when somebody else was handed it so long ago: until then it may be on its way."""
 RECENTLY_S: Final = 60.0
 """A client that came back is told of in a large fleet for this long."""
 
@@ -80,6 +82,12 @@ class Member:
         self._node: str | None = None
         self._wait: Wait | None = None
         self._back_at: float | None = None
+        self._position: int | None = None
+        self._position_due = 0.0
+        self._behind: int | None = None
+        self._head: int | None = None
+        """How far the channel was at least when `_head_at` was."""
+        self._head_at = 0.0
         self.client = Client(
             url,
             replace(options, name=name),
@@ -121,10 +129,18 @@ class Member:
         answer.add_done_callback(lambda done: self._answered(number, done))
         return True
 
-    def state(self, now: float) -> JsonObject:
-        """Return how it stands, for the admin socket."""
+    def state(self, now: float, *, positions_every_s: float = 0.0) -> JsonObject:
+        """Return how it stands, for the admin socket.
+
+        Its position is as old as `positions_every_s` at most, and new after every loss and return.
+        """
         client = self.client
+        self._measure(now, positions_every_s)
         state: JsonObject = {"state": self._word(), "codec": "protobuf" if self.protobuf else "json"}
+        if self._position is not None:
+            state["position"] = self._position
+        if self._behind is not None:
+            state["behind"] = self._behind
         if client.session:
             state["session"] = client.session
         if self._node is not None:
@@ -144,6 +160,23 @@ class Member:
         if self.client.phase is not Phase.CONNECTED:
             return True
         return self._back_at is not None and now - self._back_at < RECENTLY_S
+
+    def _measure(self, now: float, every_s: float) -> None:
+        """Look where it is, and how much of what others were handed some time ago it has still to get."""
+        place = self.client.position(self.room)
+        if place is not None and now >= self._position_due:
+            self._position, self._position_due = place.seq, now + every_s
+        if now < self._head_at + HEAD_AFTER_S:
+            return
+        head = self._around.auditor.head(self.name, self.room)
+        if place is None or head is None or self._head is None:
+            self._behind = None
+        else:
+            # A fork may have made the channel shorter meanwhile.
+            behind = max(0, min(self._head, head) - place.seq)
+            # While it is away others may be, too: nothing to be seen is not nothing to be had.
+            self._behind = behind if behind or self.client.connected else None
+        self._head, self._head_at = head, now
 
     def _word(self) -> str:
         if self.client.phase is Phase.STOPPED:
@@ -187,8 +220,10 @@ class Member:
                 self._wait = change
             case Welcomed(node=node):
                 self._node = node
+            case Lost():
+                self._position_due = now
             case Back():
-                self._back_at = now
+                self._back_at = self._position_due = now
                 self._around.back(change)
             case Jumped(told=told, lost=lost):
                 auditor.resynced(self.name, told.channel, told.position, lost=lost, fork=told.reason == FORK, now=now)

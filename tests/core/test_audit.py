@@ -51,6 +51,32 @@ def test_a_hole_is_lost_until_it_comes_late() -> None:
     assert (counts.lost, counts.inverted, counts.duplicated, counts.delivered) == (1, 1, 0, 4)
 
 
+def test_the_head_of_a_channel_is_what_anybody_was_handed_or_what_is_due() -> None:
+    auditor = Auditor()
+    assert auditor.head("s", ROOM) is None
+    deliver(auditor, 1, 2, 3)
+    assert auditor.head("late riser", ROOM) is None
+    deliver(auditor, 1, subscriber="late riser")
+    assert auditor.head("s", ROOM) == auditor.head("late riser", ROOM) == 3
+    auditor.sent("p", 9, 0.0)
+    auditor.answered("p", 9, ROOM, 9, 0.0)
+    auditor.counts(OVERDUE_S)
+    assert auditor.head("s", ROOM) == 3
+    auditor.counts(OVERDUE_S + 1)
+    assert auditor.head("s", ROOM) == 9
+
+
+def test_who_does_not_know_of_a_fork_yet_has_no_head_to_be_compared_with() -> None:
+    auditor = Auditor()
+    deliver(auditor, 1, 2, 3)
+    deliver(auditor, 1, 2, 3, subscriber="t")
+    auditor.rewound("s", ROOM, place(2), now=0.0)
+    assert auditor.head("s", ROOM) == 2
+    assert auditor.head("t", ROOM) is None
+    auditor.rewound("t", ROOM, place(2), now=0.0)
+    assert auditor.head("t", ROOM) == 2
+
+
 def test_a_number_that_comes_twice_is_duplicated() -> None:
     auditor = Auditor()
     deliver(auditor, 1, 2, 2, 1, publisher=None)

@@ -156,3 +156,10 @@ def test_hostile_text_stays_in_its_place(width: int) -> None:
     lines = beliefs.matrix(told, width, 9, focused=True)
     assert all(length_of(line) == width for line in lines)
     assert all(safe(run.text) == run.text for line in lines for run in line)
+
+
+def test_observers_out_of_sight_are_counted() -> None:
+    assert text_of(beliefs.matrix(AGREED, 80, 4)[0]).endswith(" 2 more ↓ ─")
+    assert text_of(beliefs.matrix(AGREED, 60, 4)[0]).endswith(" 1 more node, 2 more ↓ ─")
+    assert text_of(beliefs.matrix(AGREED, 60, 4, top=2)[0]).endswith(" 1 more node ─")
+    assert "more" not in text_of(beliefs.matrix(AGREED, 80, 6)[0])

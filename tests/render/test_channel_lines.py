@@ -86,6 +86,13 @@ def test_redis_at_80_columns() -> None:
     ]
 
 
+def test_what_redis_is_and_how_much_it_does_stand_beside_how_fast_it_answers() -> None:
+    primary, replica = (replace(WELL, role=role, ops_s=1_234.4) for role in ("primary", "replica"))
+    assert facts(primary, 80)[0].startswith("─ redis  ● ok 5m · 0.4ms · primary · 1234 ops/s ─")
+    tones = {run.text.strip(): run.ink.tone for picture in (primary, replica) for run in channels.facts(picture, 80)[0]}
+    assert (tones["primary"], tones["replica"]) == (Tone.MUTED, Tone.WARNING)
+
+
 def test_redis_at_60_columns() -> None:
     assert [line.rstrip() for line in facts(WELL, 60)[1:]] == [
         "  checkers  checker leads, epoch 3 · heard 0s ago",
@@ -137,8 +144,8 @@ def test_channels_at_60_columns() -> None:
 
 def test_channels_at_80_columns_say_where_something_is_off() -> None:
     assert channel_table(80) == [
-        "  CHANNEL      STATE            TOP MEMBERS BEHIND FEEDS                        ",
-        "  room.1       ● live           172      30        ●?●·                         ",
+        "  CHANNEL      STATE            TOP MEMBERS BEHIND FEEDS  BY NODE               ",
+        "  room.1       ● live           172      30        ●?●·   n1 20, n3 10          ",
         f"  room.2       ◐ gap            172      21    {MINUS}12 ●·◐◌   n3 gap 12 behind      ",
     ]
 

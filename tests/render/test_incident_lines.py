@@ -91,7 +91,7 @@ AT_80 = """\
   · duplicated –            wanted 0
   last run: #1 kill n1 14:11:40"""
 AT_120 = """\
-─ scorecard  #2 kill n2 14:13:20  ✓ as promised ────────────────────────────────────────────────────────────────────────
+─ scorecard  #2 kill n2 14:13:20  ✓ as promised ───────────────────────────────────────────────────────────── 5 more ↓ ─
   #2 kill n2 14:13:20                                      │   #1 kill n1 14:11:40
   first miss        –                                      │   first miss     90ms        ●
   suspect        50ms ●                                    │   suspect        50ms      = ●
@@ -150,9 +150,30 @@ def test_every_line_fills_the_width(width: int, *, chosen: bool) -> None:
 def test_no_more_lines_than_there_is_room_and_the_rest_can_be_scrolled_to() -> None:
     assert incidents.pane(CARD, None, 80, 0) == ()
     assert len(incidents.pane(CARD, None, 80, 5)) == 5
-    total = incidents.lines_in(CARD, None, 80, chosen=False)
+    total = incidents.lines_in(CARD, None, 80, 5, chosen=False)
+    assert text_of(incidents.pane(CARD, None, 80, 5)[0]).endswith(f" {total - 4} more ↓ ─")
     last = incidents.pane(CARD, None, 80, 5, top=total - 4)
+    assert "more" not in text_of(last[0])
     assert "duplicated" in text_of(last[-1])
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_the_last_run_is_drawn_below_where_both_have_room(*, chosen: bool) -> None:
+    need = incidents.lines_in(CARD, BEFORE, 80, 100, chosen=chosen) + 1
+    whole = [text_of(line) for line in incidents.pane(CARD, BEFORE, 80, need, chosen=chosen)]
+    assert len(whole) == need
+    assert sum(line.startswith("  all back ") for line in whole) == 2
+    # Both have one scale, so that equal times end at the same place.
+    rulers = [line for line in whole if line.rstrip().endswith(" s") and line.strip().startswith("0")]
+    assert len(rulers) == 2
+    assert rulers[0] == rulers[1]
+    tight = [text_of(line) for line in incidents.pane(CARD, BEFORE, 80, need - 1, chosen=chosen)]
+    assert ("against" if chosen else "last run:") in tight[-1]
+    assert incidents.lines_in(CARD, BEFORE, 80, need - 1, chosen=chosen) == len(tight) - 1 < need - 2
+
+
+def test_the_hint_of_an_empty_list_fits_the_narrowest_screen() -> None:
+    assert len(incidents.EMPTY) <= 58
 
 
 def test_what_went_wrong_is_the_only_thing_in_red() -> None:

@@ -55,6 +55,12 @@ def drawn(picture: Life | None, width: int, height: int, **more: Any) -> list[st
     return [text_of(line) for line in lines]
 
 
+def test_a_hand_over_took_no_time_and_asks_for_no_attention() -> None:
+    moved = replace(BACK, how="handover", way_ms=0.0, worst_ms=0.0, replayed=0)
+    runs = table.line(moved, table.layout(sessions.COLUMNS, 120), 120)
+    assert [run.ink for run in runs if run.text.strip() == "0.0"] == [FAINT, FAINT]
+
+
 def words(text: str) -> str:
     return " ".join(text.split())
 
@@ -70,9 +76,9 @@ def test_the_table_at_60_columns() -> None:
 
 def test_the_table_at_80_columns() -> None:
     assert [head(80), line(BACK, 80), line(AWAY, 80)] == [
-        "  CLIENT     STATE        NODE   SINCE NEXT s  TRY  LOST HOW      BACK ms WORST ",
-        "  c004       ● connected  n1        3s           2     1 log          530  6.2s ",
-        "  c007       ◔ waiting    n2        1s    0.2    1     2 –              –     – ",
+        "  CLIENT     STATE        NODE   SINCE NEXT s  TRY  LOST      HOW BACK ms WORST ",
+        "  c004       ● connected  n1        3s           2     1      log     530  6.2s ",
+        "  c007       ◔ waiting    n2        1s    0.2    1     2        –       –     – ",
     ]
 
 

@@ -96,11 +96,14 @@ async def test_sixty_clients_connect_within_half_a_second_and_publish_at_the_rat
             assert audit[name] == 0
         assert state["rate"] == 20
         assert state["process"]["rss"] > 0
-        assert state["clients_state"]["c001"] == {
+        told = dict(state["clients_state"]["c001"])
+        assert 0 <= told.pop("position") <= len(node.log.entries["room.1"])
+        assert told == {
             "state": "connected",
             "node": "n1",
             "codec": "json",
             "session": "n1-1",
+            "behind": 0,
         }
         assert len(state["clients_state"]) == 60
         assert "resume_ms" not in state
@@ -185,11 +188,13 @@ async def test_clients_that_are_handed_over_are_neither_lost_nor_away() -> None:
             state = running.state
             assert state["handovers"] == 6
             assert "resume_ms" not in state
-            assert state["clients_state"]["c001"] == {
+            told = state["clients_state"]["c001"]
+            assert {name: told[name] for name in ("state", "node", "codec", "session", "behind")} == {
                 "state": "connected",
                 "node": "n2",
                 "codec": "json",
                 "session": "n1-1",
+                "behind": 0,
             }
             assert [state["audit"][name] for name in ("lost", "duplicated", "inverted", "overdue")] == [0, 0, 0, 0]
             assert state["audit"]["delivered"] == 2 * state["audit"]["published"]
@@ -299,6 +304,55 @@ async def test_stopping_closes_every_client_with_1000_within_half_a_second() -> 
         await asyncio.sleep(0.1)
         assert node.codes() == [1000] * 30
         assert running.events == []
+
+
+async def test_a_client_that_gets_nothing_falls_behind_what_the_others_have() -> None:
+    async with FakeNode() as node, fleet_of(node, 6, rate=0) as running:
+        log, room = node.log, "room.1"
+        await publish_for(running, 2)
+        follower = next(session for session in log.followers if room in session.channels)
+        follower.channels.discard(room)  # Its feed is deaf.
+        before = len(log.entries[room])
+        await publish_for(running, 4)
+        await asyncio.sleep(5)
+        states = [running.state["clients_state"][name] for name in ("c001", "c004")]
+        deaf = max(states, key=lambda state: state["behind"])
+        assert deaf["behind"] == len(log.entries[room]) - before > 0
+        assert sorted(state["behind"] for state in states) == [0, deaf["behind"]]
+        await node.kill()
+        await asyncio.sleep(3)
+        away = {state["position"]: state.get("behind") for state in running.state["clients_state"].values()}
+        # What it lacked when it was lost is known; that the others lack nothing is not.
+        assert away[before] == deaf["behind"]
+        assert away[len(log.entries[room])] is None
+        await node.start()
+        await eventually(lambda: len(running.kinds("resumed")) == 6)
+        await asyncio.sleep(5)
+        told = running.state["clients_state"]
+        assert {told[name]["position"] for name in ("c001", "c004")} == {len(log.entries[room])}
+        assert {state["behind"] for state in told.values()} == {0}
+
+
+async def test_a_position_is_told_now_and_then_and_not_with_every_message() -> None:
+    async with FakeNode() as node, fleet_of(node, 3, rate=0) as running:
+        await running.perform("rate", messages_per_s=30)
+        told: dict[float, int] = {}
+        for _ in range(240):
+            told.setdefault(running.state["clients_state"]["c001"]["position"], len(told))
+            await asyncio.sleep(0.25)
+        assert 3 <= len(told) <= 5
+        assert max(told) > 200
+
+
+async def test_who_goes_on_in_a_history_that_was_taken_back_is_neither_behind_nor_ahead() -> None:
+    async with FakeNode() as node, fleet_of(node, 6, rate=0) as running:
+        await publish_for(running, 3)
+        await asyncio.sleep(5)
+        node.log.fork("room.1", len(node.log.entries["room.1"]) - 5, tell=True)
+        await asyncio.sleep(0.5)
+        assert {running.state["clients_state"][name].get("behind", 0) for name in ("c001", "c004")} == {0}
+        await asyncio.sleep(5)
+        assert {running.state["clients_state"][name]["behind"] for name in ("c001", "c004")} == {0}
 
 
 async def test_the_fleet_grows_and_shrinks_and_numbers_go_on() -> None:
@@ -431,7 +485,14 @@ async def test_a_client_that_was_told_to_stay_away_is_shown_as_stopped() -> None
         await asyncio.sleep(1)
         state = running.state
         assert (state["connected"], state["stopped"], state["reconnecting"]) == (1, 1, 0)
-        assert state["clients_state"]["c001"] == {"state": "stopped", "node": "n1", "codec": "json", "session": "n1-1"}
+        told = state["clients_state"]["c001"]
+        assert told == {
+            "state": "stopped",
+            "node": "n1",
+            "codec": "json",
+            "session": "n1-1",
+            "position": told["position"],
+        }
         assert running.of("c001") == ["client_lost", "reconnect_failed"]
 
 

@@ -81,7 +81,7 @@ async def test_without_incidents_the_page_says_how_to_make_one() -> None:
     app, _ = app_of(Story().model, T0 + 1)
     async with app.run_test(size=(120, 24)) as pilot:
         text = "\n".join(await go(pilot, app, "6"))
-        assert "No incident so far. Kill a node with X on page 1" in text
+        assert "No incident so far. X kills a node, F breaks a link." in text
 
 
 async def test_a_picture_that_stays_is_not_repainted() -> None:

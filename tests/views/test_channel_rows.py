@@ -150,6 +150,18 @@ def test_redis_and_what_is_kept_there() -> None:
     ]
 
 
+def test_what_redis_is_and_how_much_it_does() -> None:
+    model = well()
+    assert (redis_picture(model, T0 + 1).role, redis_picture(model, T0 + 1).ops_s) == ("", None)
+    model.apply(RedisSeen(state="ok", role="\x1b[31mprimary", ops_s=212.04, at=T0 + 1))
+    picture = redis_picture(model, T0 + 2)
+    assert picture.role.isprintable()
+    assert "primary" in picture.role
+    assert picture.ops_s == 212.0
+    model.apply(RedisSeen(state="away", at=T0 + 3))
+    assert (redis_picture(model, T0 + 4).role, redis_picture(model, T0 + 4).ops_s) == ("", None)
+
+
 def test_redis_that_is_away_and_one_that_nobody_asks() -> None:
     model = well()
     model.apply(RedisSeen(state="away", detail="refused", at=T0 + 1))

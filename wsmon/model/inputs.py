@@ -114,6 +114,10 @@ class RedisSeen:
     state: Literal["ok", "away"]
     rtt_ms: float | None = None
     detail: str = ""
+    role: str = ""
+    """primary, replica, or a word of the server's own; empty if it does not say."""
+    ops_s: float | None = None
+    """Commands a second that it carries out for everybody."""
     at: float
 
 

@@ -1,12 +1,14 @@
 """Redis: who is registered, what the checker holds true, and the stream of events.
 
-The tables are read each second and at once when the verdicts' stream moves; events come from their stream.
+The tables are read each second and at once when the verdicts' stream moves; events come from their stream. Every few
+seconds the server is asked what it is and how much it does.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import RemoteProtocolError
@@ -18,6 +20,9 @@ from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, 
 log = logging.getLogger(__name__)
 
 TABLES_EVERY_S = 1.0
+INFO_EVERY_S: Final = 5.0
+ROLES: Final = {"master": "primary", "slave": "replica"}
+"""What servers call themselves → our words."""
 BLOCK_MS = 1_000
 CALL_TIMEOUT_S = 3.0
 RETRY_S = 0.5
@@ -41,6 +46,8 @@ class RedisSource:
         self._changed = asyncio.Event()
         self._history_told = asyncio.Event()
         self._told: str | None = None
+        self._role = ""
+        self._ops_s: float | None = None
 
     async def run(self, emit: Callable[[Input], None]) -> None:
         """Tell what Redis holds until cancelled."""
@@ -73,9 +80,13 @@ class RedisSource:
         clock = asyncio.get_running_loop().time
         await client.exists(self._keys.nodes)  # On a Cluster, a ping would ask every server.
         await self._history_told.wait()  # Whoever sees Redis answer has seen its history as well.
+        info_due = clock()  # It may be another server than before.
         while True:
             obey_cancellation()
             self._changed.clear()
+            if clock() >= info_due:
+                await self._ask_info(client)
+                info_due = clock() + INFO_EVERY_S
             started = clock()
             names = await client.zrangebyscore(self._keys.nodes, self._clock(), "+inf")
             texts = await client.mget([self._keys.node(name) for name in names]) if names else []
@@ -83,7 +94,7 @@ class RedisSource:
             rtt_ms = (clock() - started) * 1_000 / 3
             self._told = None
             at = self._clock()
-            emit(RedisSeen(state="ok", rtt_ms=rtt_ms, at=at))
+            emit(RedisSeen(state="ok", rtt_ms=rtt_ms, role=self._role, ops_s=self._ops_s, at=at))
             emit(RegistrySeen(entries=self._entries(names, texts, emit), at=at))
             emit(VerdictsSeen(verdicts=self._verdicts(table, emit), at=at))
             try:
@@ -91,6 +102,18 @@ class RedisSource:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+    async def _ask_info(self, client: Any) -> None:
+        from redis.exceptions import ResponseError  # noqa: PLC0415  # See run.
+
+        # Of a Cluster, the server that holds our keys.
+        find = getattr(client, "get_node_from_key", None)
+        whom = {} if find is None else {"target_nodes": find(self._keys.nodes)}
+        try:
+            told = await client.info(**whom)
+        except ResponseError:  # Not everybody may ask; everything else goes on without.
+            told = {}
+        self._role, self._ops_s = info_of(told)
 
     def _entries(
         self, names: list[str], texts: list[str | None], emit: Callable[[Input], None]
@@ -148,3 +171,12 @@ class RedisSource:
             emit(RegistryBad(id="events", reason=error.message, at=self._clock()))
             return
         emit(Happened(event=event, heard_at=self._clock()))
+
+
+def info_of(told: object) -> tuple[str, float | None]:
+    """Return role and commands a second out of what a server answered to `INFO`."""
+    if not isinstance(told, dict):
+        return "", None
+    role, ops = told.get("role"), told.get("instantaneous_ops_per_sec")
+    good = isinstance(ops, int | float) and not isinstance(ops, bool) and math.isfinite(ops) and ops >= 0
+    return ROLES.get(role, role) if isinstance(role, str) else "", float(ops) if good and ops is not None else None

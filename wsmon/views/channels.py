@@ -50,6 +50,8 @@ def redis_picture(model: ClusterModel, now: float) -> RedisPicture:
         rtt_ms=None if seen is None or seen.state != "ok" or seen.rtt_ms is None else round(seen.rtt_ms, 1),
         asked_s=asked_s,
         detail="" if seen is None else clean(seen.detail, 80),
+        role="" if seen is None else clean(seen.role, 16),
+        ops_s=None if seen is None or seen.ops_s is None else round(seen.ops_s, 1),
         process=clean(text(process, "status") or "", 16),
         pid=count(process, "pid"),
         restarts=count(process, "restarts"),

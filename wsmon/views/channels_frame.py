@@ -87,6 +87,10 @@ class RedisPicture:
     asked_s: float | None = None
     """How long ago we asked it last."""
     detail: str = ""
+    role: str = ""
+    """primary, replica, or the server's own word."""
+    ops_s: float | None = None
+    """Commands a second."""
     process: str = ""
     """What the supervisor says of it: running, exited, …"""
     pid: int | None = None

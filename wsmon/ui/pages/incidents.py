@@ -55,7 +55,7 @@ class CardPane(Pane, can_focus=True):
 
     def picture(self, width: int, height: int) -> tuple[Line, ...]:
         """Return head, waterfall and goals."""
-        room = incidents.lines_in(self.card, self.other, width, chosen=self.chosen) - max(1, height - 1)
+        room = incidents.lines_in(self.card, self.other, width, height, chosen=self.chosen) - max(1, height - 1)
         self.top = max(0, min(self.top, room))
         return incidents.pane(
             self.card,
@@ -92,6 +92,7 @@ class IncidentsPage(Page):
             columns=incidents.columns(lambda: self._offset_s),
             key=lambda row: row.key,
             empty=incidents.EMPTY,
+            name="incidents",
             attention=incidents.in_trouble,
             grows=True,
         )
@@ -128,7 +129,7 @@ class IncidentsPage(Page):
 
     def _share(self, rows: int) -> None:
         """Give the list no more lines than it has rows; the scorecard under it has the rest."""
-        most = None if self.has_class("-side") else max(3, rows + 1)
+        most = None if self.has_class("-side") else max(3, rows + 2)
         if most != self._most:
             self._most = most
             self.table.styles.max_height = most

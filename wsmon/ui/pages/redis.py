@@ -136,14 +136,15 @@ class RedisPage(Page):
         )
         self.channel = ChannelLine()
         self.beliefs = BeliefsPane(id="redis-beliefs")
+        self.tables = Container(self.channels, self.breakers, id="redis-tables")
         self._picture = RedisPicture()
+        self._most: int | None = None
+        """The lines that the tables may have at most."""
 
     def compose(self) -> ComposeResult:
         """Build it."""
         yield self.facts
-        with Container(id="redis-tables"):
-            yield self.channels
-            yield self.breakers
+        yield self.tables
         yield self.channel
         yield self.beliefs
 
@@ -161,8 +162,17 @@ class RedisPage(Page):
             self.channels.show(frame.redis.channels)
             self.breakers.show(frame.redis.breakers)
             self.channel.show(self.channels.selected, frame.redis)
+            self._share()
         if frame.beliefs is not None:
             self.beliefs.show(frame.beliefs)
+
+    def _share(self) -> None:
+        """Give tables side by side no more lines than the longer one has, so that what is below them follows at once."""
+        longest = max(len(self._picture.channels), len(self._picture.breakers), 2)
+        most = longest + 2 if self.has_class("-side") else None
+        if most != self._most:
+            self._most = most
+            self.tables.styles.max_height = most
 
     def on_live_table_selected(self, _: LiveTable.Selected) -> None:
         """Tell of another channel."""
@@ -173,6 +183,7 @@ class RedisPage(Page):
         self.set_class(event.size.width >= SIDE_BY_SIDE, "-side")
         self.set_class(event.size.height < SHORT, "-short")
         self.set_class(event.size.height >= HIGH, "-high")
+        self._share()
 
 
 PAGE: Final = RedisPage

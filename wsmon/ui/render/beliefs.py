@@ -71,7 +71,10 @@ def matrix(beliefs: Beliefs, width: int, height: int, *, top: int = 0, focused: 
         return ()
     shown = columns(beliefs, width)
     unseen = len(beliefs.nodes) - len(shown)
-    right: Line = (Run(f"{unseen} more {'node' if unseen == 1 else 'nodes'}", MUTED),) if unseen > 0 else EMPTY
+    below = len(beliefs.observers) - top - max(0, height - 2)
+    facts = [f"{unseen} more {'node' if unseen == 1 else 'nodes'}"] if unseen > 0 else []
+    facts += [f"{below} more ↓"] if below > 0 else []
+    right: Line = (Run(", ".join(facts), MUTED),) if facts else EMPTY
     told = summary(beliefs, max(1, width - len("─ who sees whom  ") - (length_of(right) + 4 if right else 2)))
     lines = [title("who sees whom", told, width, focused=focused, right=right)]
     if not beliefs.nodes or not beliefs.observers:

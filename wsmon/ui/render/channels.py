@@ -90,6 +90,11 @@ def _redis(picture: RedisPicture) -> list[Line]:
     if picture.rtt_ms is not None:
         slow = picture.rtt_ms >= RTT_WARNING_MS
         parts.append((Run(values.lasting(picture.rtt_ms), WARNING if slow else TEXT),))
+    if picture.role:
+        # Nothing can be written to a replica: no verdict, no lease, no message.
+        parts.append((Run(clip(picture.role, WORD), WARNING if picture.role == "replica" else MUTED),))
+    if picture.ops_s is not None:
+        parts.append((Run(f"{values.count(round(min(picture.ops_s, 1e15)))} ops/s", MUTED),))
     if picture.process and picture.process != "running":
         parts.append((Run(f"process {clip(picture.process, WORD)}", WARNING),))
     if picture.restarts:
@@ -174,7 +179,7 @@ def _feeds(row: ChannelRow) -> Cell:
 
 
 def _where(row: ChannelRow) -> Cell:
-    """Return in words what is not as it should be; nothing if all is well."""
+    """Return in words what is not as it should be; if all is well, how many members each node has."""
     told = []
     for feed in row.feeds:
         if feed.old_s is not None or not feed.state:
@@ -183,6 +188,9 @@ def _where(row: ChannelRow) -> Cell:
         behind = f"{values.count(feed.behind)} behind" if feed.behind else ""
         if off or behind:
             told.append(" ".join(part for part in (feed.node, off, behind) if part))
+    if not told:
+        homes = [feed for feed in row.feeds if feed.old_s is None and feed.members]
+        return ", ".join(f"{feed.node} {values.count(feed.members)}" for feed in homes), MUTED
     return ", ".join(told), Ink(_TONES[row.severity]) if row.severity is Severity.WARNING else MUTED
 
 
@@ -205,7 +213,7 @@ CHANNELS: Final[tuple[Column[ChannelRow], ...]] = (
     ),
     Column("behind", "BEHIND", 6, 3, _behind, own=True, key=lambda row: row.behind, falls=True),
     Column("feeds", "FEEDS", 6, 4, _feeds, right=False, own=True),
-    Column("where", "", 10, 5, _where, right=False, own=True, grows=True),
+    Column("where", "BY NODE", 10, 5, _where, right=False, own=True, grows=True),
 )
 
 

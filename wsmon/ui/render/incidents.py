@@ -30,7 +30,7 @@ from wsmon.ui.render.lines import (
 from wsmon.ui.render.table import Cell, Column
 from wsmon.views.incidents_frame import Card, Goal, IncidentRow, Stage, Verdict
 
-EMPTY: Final = "No incident so far. Kill a node with X on page 1, or break a link with F, and see what becomes of it."
+EMPTY: Final = "No incident so far. X kills a node, F breaks a link."
 NO_CARD: Final = "Select an incident to see how the cluster took it."
 SIDE_BY_SIDE: Final = 96
 """From this width on two cards stand beside each other."""
@@ -109,17 +109,39 @@ def pane(
         return ()
     if card is None:
         return (title("scorecard", (), width, focused=focused), fitted((Run(f"  {NO_CARD}", MUTED),), width))[:height]
-    scale = scale_of([card, other] if other is not None and chosen else [card])
-    head = title("scorecard", _head(card, offset_s), width, focused=focused)
-    beside = chosen and other is not None and width >= SIDE_BY_SIDE
-    if other is not None and beside:
+    lines = _under(card, other, width, height, chosen=chosen, offset_s=offset_s, glyphs=glyphs)
+    below = len(lines) - top - (height - 1)
+    more: Line = (Run(f"{below} more ↓", MUTED),) if below > 0 else ()
+    head = title("scorecard", _head(card, offset_s), width, focused=focused, right=more)
+    return tuple([head, *lines[top:]][:height])
+
+
+def lines_in(card: Card | None, other: Card | None, width: int, height: int, *, chosen: bool) -> int:
+    """Return how many lines the card has under its head, in a pane of this height."""
+    return 1 if card is None else len(_under(card, other, width, height, chosen=chosen))
+
+
+def _under(
+    card: Card,
+    other: Card | None,
+    width: int,
+    height: int,
+    *,
+    chosen: bool,
+    offset_s: float = 0.0,
+    glyphs: Glyphs = Glyphs.BLOCK,
+) -> list[Line]:
+    """Return everything under the head. One that was not asked for is drawn below if the pane has room for both."""
+    if other is None:
+        return body(card, width, scale_of([card]), against=None, glyphs=glyphs)
+    both = scale_of([card, other])
+    if chosen and width >= SIDE_BY_SIDE:
         left = (width - 3) // 2
         right = width - 3 - left
-        mine = body(card, left, scale, against=None, glyphs=glyphs)
-        its = [_caption(other, right, offset_s), *body(other, right, scale, against=card, glyphs=glyphs)]
-        mine = [_caption(card, left, offset_s), *mine]
+        mine = [_caption(card, left, offset_s), *body(card, left, both, against=None, glyphs=glyphs)]
+        its = [_caption(other, right, offset_s), *body(other, right, both, against=card, glyphs=glyphs)]
         blank_left, blank_right = fitted((), left), fitted((), right)
-        lines = [
+        return [
             (
                 *(mine[y] if y < len(mine) else blank_left),
                 Run(" │ ", FAINT),
@@ -127,17 +149,14 @@ def pane(
             )
             for y in range(max(len(mine), len(its)))
         ]
-    else:
-        lines = body(card, width, scale, against=other, glyphs=glyphs)
-        if other is not None:
-            words = "against" if chosen else "last run:"
-            lines.append(fitted((Run(f"  {words} ", MUTED), *_named(other, offset_s)), width))
-    return tuple([head, *lines[top:]][:height])
-
-
-def lines_in(card: Card | None, other: Card | None, width: int, *, chosen: bool) -> int:
-    """Return how many lines the card has under its head."""
-    return len(pane(card, other, width, 10_000, chosen=chosen)) - 1
+    words = "against" if chosen else "last run:"
+    named = fitted((Run(f"  {words} ", MUTED), *_named(other, offset_s)), width)
+    mine = body(card, width, both, against=other, glyphs=glyphs)
+    its = body(other, width, both, against=card, glyphs=glyphs)
+    if len(mine) + 2 + len(its) < height:
+        return [*mine, fitted((), width), named, *its]
+    # Alone, it need not share its scale with what is not drawn.
+    return [*body(card, width, both if chosen else scale_of([card]), against=other, glyphs=glyphs), named]
 
 
 def _head(card: Card, offset_s: float) -> Line:

@@ -58,7 +58,7 @@ _ROOMY: Final = 76
 
 
 def _unknown_or(text: str, ink: Ink = TEXT) -> Cell:
-    return text, FAINT if text in {values.UNKNOWN, "0"} else ink
+    return text, FAINT if text in {values.UNKNOWN, "0", "0.0"} else ink
 
 
 def _state(row: SessionRow) -> Cell:
@@ -124,7 +124,7 @@ COLUMNS: Final[tuple[Column[SessionRow], ...]] = (
         key=lambda row: row.lost,
         falls=True,
     ),
-    Column("how", "HOW", 8, 5, _how, right=False, own=True, key=lambda row: row.how),
+    Column("how", "HOW", 8, 5, _how, own=True, key=lambda row: row.how),
     Column("way", "BACK ms", 7, 4, lambda row: _pause(row.way_ms), own=True, key=lambda row: row.way_ms, falls=True),
     Column(
         "replayed",
@@ -155,7 +155,6 @@ COLUMNS: Final[tuple[Column[SessionRow], ...]] = (
         8,
         11,
         lambda row: _unknown_or(row.codec or values.UNKNOWN, MUTED),
-        right=False,
         own=True,
         key=lambda row: row.codec,
     ),
