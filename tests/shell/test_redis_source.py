@@ -11,7 +11,7 @@ import redis.exceptions
 from wsmon.agent import redis_client
 from wsmon.model.inputs import Input, RedisSeen
 from wsmon.protocol.registry import Keys
-from wsmon.sources.redis_stream import INFO_EVERY_S, RedisSource, info_of
+from wsmon.sources.redis_stream import INFO_EVERY_S, TABLES_EVERY_S, RedisSource, info_of
 
 
 class FakeRedis:
@@ -99,6 +99,16 @@ async def test_redis_that_comes_back_is_asked_at_once(monkeypatch: pytest.Monkey
         fake.away, fake.answer = False, {"role": "slave"}
         await asyncio.sleep(1)
         assert (told[-1].state, told[-1].role, told[-1].ops_s) == ("ok", "replica", None)
+
+
+async def test_a_lost_stream_makes_the_tables_find_out_before_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRedis()
+    async with watched(fake, monkeypatch) as told:
+        await asyncio.sleep(TABLES_EVERY_S + 0.1)
+        read = len(told)
+        fake.away = True
+        await asyncio.sleep(1.0)
+        assert [seen.state for seen in told[read:]] == ["away"]
 
 
 async def test_a_redis_that_refuses_to_tell_of_itself_is_not_away(monkeypatch: pytest.MonkeyPatch) -> None:

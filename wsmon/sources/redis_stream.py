@@ -1,7 +1,7 @@
 """Redis: who is registered, what the checker holds true, and the stream of events.
 
-The tables are read each second and at once when the verdicts' stream moves; events come from their stream. Every few
-seconds the server is asked what it is and how much it does.
+The tables are read every two seconds, and at once when the verdicts' stream moves or a connection is lost; events come
+from their stream. Every few seconds the server is asked what it is and how much it does.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, 
 
 log = logging.getLogger(__name__)
 
-TABLES_EVERY_S = 1.0
+TABLES_EVERY_S = 2.0
 INFO_EVERY_S: Final = 5.0
 ROLES: Final = {"master": "primary", "slave": "replica"}
 """What servers call themselves → our words."""
@@ -69,6 +69,7 @@ class RedisSource:
             try:
                 await follow(client, emit)
             except REDIS_ERRORS as error:
+                self._changed.set()  # Whoever waits for its turn to ask finds out now.
                 detail = type(error).__name__ if not str(error) else str(error)
                 if follow == self._tables and self._told != detail:
                     log.info("redis is away: %s", detail)
