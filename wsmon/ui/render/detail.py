@@ -1,6 +1,7 @@
 """One node in full: why it is where it is, and everything that is known of it, in one column or two."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from wsmon.protocol.states import NodeState
@@ -62,8 +63,9 @@ def pane(
     return (head, *body[top : top + room])
 
 
+@lru_cache(2)
 def lines(detail: NodeDetail, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """Return everything below the head, as many lines as it takes."""
+    """Return everything below the head, as many lines as it takes. Whoever scrolls asks how many, and then for them."""
     told = [fitted((Run(f"  {text}", TEXT),), width) for text in broken(detail.why, width - 3)[:WHY_LINES]]
     if width < TWO_COLUMNS:
         parts = [_section(section, width) for section in detail.sections]
