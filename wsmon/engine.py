@@ -178,6 +178,7 @@ def _is_calm(frame: Frame) -> bool:
     """Return whether nothing is under way."""
     return (
         frame.header.health is Health.HEALTHY
+        and not frame.header.notices
         and not frame.timeline.away
         and all(row.state is NodeState.ONLINE for row in frame.nodes)
     )

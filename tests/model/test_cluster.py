@@ -214,11 +214,11 @@ def test_nobody_but_the_watcher_says_stale() -> None:
 def test_faults_end_by_word_by_time_and_are_bounded() -> None:
     model = well()
     model.apply(happened(FaultStarted(fault="freeze", target="n1", ttl_s=5.0), T0, seq=1))
-    assert model.fault_on("n1", T0 + 4.9) == "freeze"
-    assert model.fault_on("n1", T0 + 5) == ""
-    assert model.fault_on("n2", T0) == ""
+    assert [fault.fault for fault in model.faults_at("n1", T0 + 4.9)] == ["freeze"]
+    assert model.faults_at("n1", T0 + 5) == ()
+    assert model.faults_at("n2", T0) == ()
     model.apply(happened(FaultEnded(fault="freeze", target="n1"), T0 + 1, seq=2))
-    assert model.fault_on("n1", T0 + 2) == ""
+    assert model.faults_at("n1", T0 + 2) == ()
     for seq in range(3, 3 + 2 * FAULTS_MAX):
         model.apply(happened(FaultStarted(fault=f"f{seq}", target="n1"), T0, seq=seq))
     assert len(model.faults) == FAULTS_MAX

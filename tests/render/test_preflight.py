@@ -42,7 +42,7 @@ def test_a_drain_tells_who_gets_how_many() -> None:
 
 def test_a_node_that_drains_already_takes_nobody() -> None:
     text = drain_text(frames.draining(), "n2")
-    assert "1 of 3 nodes stay online, 1 more drain already." in text
+    assert "1 of 3 nodes stay online, 1 more drain already; no spare." in text
     assert "n1 " not in text
 
 

@@ -67,7 +67,7 @@ def words(text: str) -> str:
 
 def test_the_table_at_60_columns() -> None:
     assert [head(60), line(CALM, 60, selected=True), line(BACK, 60), line(AWAY, 60)] == [
-        "  CLIENT      STATE         NODE    SINCE   LOST  BACK ms   ",
+        "  CLIENT      STATE         NODE    SINCE  DROPS  BACK ms   ",
         "▌ c001        ● connected   n3        >4m      0        –   ",
         "  c004        ● connected   n1         3s      1      530   ",
         "  c007        ◔ waiting     n2         1s      2        –   ",
@@ -76,7 +76,7 @@ def test_the_table_at_60_columns() -> None:
 
 def test_the_table_at_80_columns() -> None:
     assert [head(80), line(BACK, 80), line(AWAY, 80)] == [
-        "  CLIENT     STATE        NODE   SINCE NEXT s  TRY  LOST      HOW BACK ms WORST ",
+        "  CLIENT     STATE        NODE   SINCE NEXT s  TRY DROPS      HOW BACK ms WORST ",
         "  c004       ● connected  n1        3s           2     1      log     530  6.2s ",
         "  c007       ◔ waiting    n2        1s    0.2    1     2        –       –     – ",
     ]
@@ -84,7 +84,7 @@ def test_the_table_at_80_columns() -> None:
 
 def test_the_table_at_120_columns() -> None:
     assert words(head(120)) == (
-        "CLIENT STATE NODE SINCE NEXT s TRY LOST HOW BACK ms PLAYED WORST RESYNC CODEC POS BEHIND"
+        "CLIENT STATE NODE SINCE NEXT s TRY DROPS HOW BACK ms PLAYED WORST RESYNC CODEC POS BEHIND"
     )
     row = replace(BACK, codec="protobuf", position=41)
     assert words(line(row, 120)) == "c004 ● connected n1 3s 2 1 log 530 3 6.2s 0 protobuf 41 –"

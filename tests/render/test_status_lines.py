@@ -38,6 +38,22 @@ def test_problems_take_the_middle_and_losses_stay() -> None:
     assert "n2 removed 4 s ago  +1" in bar(frames.removed(), 80)
 
 
+def test_what_is_wrong_although_every_node_is_online_is_no_plain_health() -> None:
+    frame = frames.healthy()
+    frame = replace(
+        frame, header=replace(frame.header, notices=("gateway cannot reach n1", "fault: loss on gateway-n1"))
+    )
+    assert "◐ IMPAIRED  gateway cannot reach n1 · fault: loss on gateway-n1" in bar(frame, 120)
+    assert "HEALTHY" not in bar(frame, 60)
+    assert "IMPAIRED  gateway cannot" in bar(frame, 60)
+
+
+def test_nodes_that_left_are_counted() -> None:
+    frame = frames.healthy()
+    frame = replace(frame, header=replace(frame.header, nodes_online=2, nodes_total=2, nodes_left=1))
+    assert "● HEALTHY  2/2 online, 1 left  60 clients" in bar(frame, 100)
+
+
 def test_lost_messages_are_marked() -> None:
     header = replace(frames.healthy().header, audit=Audit(published=10, lost=3))
     line = status.status(header, 120, paused=False, armed=True, ended=False, offset_s=0.0)

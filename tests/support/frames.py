@@ -332,7 +332,7 @@ def draining() -> Frame:
         detail="12",
         connections=12,
         connections_delta=-8,
-        why="draining: 12 of 20 connections left, about 4 s to go, deadline in 22 s",
+        why="draining: 12 of 20 connections to go, about 4 s to go, deadline in 22 s",
     )
     return replace(
         frame,

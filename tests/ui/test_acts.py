@@ -63,7 +63,30 @@ def test_a_drain_says_how_fast_and_how_long() -> None:
     planned = acts.plan("drain", ("n2",), roomy())
     assert isinstance(planned, Ask)
     text = facts(planned, roomy())
-    assert "About 20 move a second; the others accept 600/s.\nDone in 0.04 s." in text
+    assert "Done in about 1.5 s, at up to 480 a second.\nThe others accept 600/s." in text
+
+
+def test_a_node_out_of_reach_takes_nobody_and_one_with_a_fault_is_named() -> None:
+    one, two, three = roomy().nodes
+    frame = replace(
+        roomy(),
+        nodes=(
+            replace(one, unreached_by="gateway", fault="blackhole on gateway-n1"),
+            two,
+            replace(three, fault="bandwidth on gateway-n3"),
+        ),
+    )
+    planned = acts.plan("drain", ("n2",), frame)
+    assert isinstance(planned, Ask)
+    text = facts(planned, frame)
+    assert "n1 does not count: gateway cannot reach it." in text
+    assert "n3 has a fault: bandwidth on gateway-n3." in text
+    assert "1 of 3 nodes stay online; no spare." in text
+    assert "  n1 " not in text
+    cut_off = replace(frame, nodes=(frame.nodes[0], two, replace(three, unreached_by="gateway")))
+    last = acts.plan("drain", ("n2",), cut_off)
+    assert isinstance(last, Ask)
+    assert last.asked.type_name(cut_off)
 
 
 def test_a_drain_that_its_deadline_cuts_short_says_so() -> None:

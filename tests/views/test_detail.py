@@ -150,9 +150,9 @@ def test_a_drain_tells_how_far_it_is() -> None:
     drain: JsonObject = {"phase": "telling", "left": 12, "total": 20, "deadline": T0 + 21, "eta_s": 3.2}
     model.apply(says("n1", {"state": "draining", "connections": 12, "drain": drain}, T0 + 1, rev=2))
     shown = words(model, T0 + 1)
-    assert shown["drain"] == "12 of 20 left, about 4 s to go, the rest is closed in 20 s"
+    assert shown["drain"] == "12 of 20 to go, about 4 s to go, the rest is closed in 20 s"
     assert shown["phase"] == "telling"
-    assert "12 of 20 connections left, about 4 s to go, the rest" in of(model, T0 + 1).why
+    assert "12 of 20 connections to go, about 4 s to go, the rest" in of(model, T0 + 1).why
 
 
 def test_faults_on_the_node_and_on_its_links_are_told_with_their_end() -> None:

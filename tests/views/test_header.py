@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.facts import T0, all_beat, gone, leading, running, says, seen, table, target, verdict, well
+from tests.support.facts import T0, all_beat, gone, happened, leading, running, says, seen, table, target, verdict, well
 from wsmon.model.cluster import ClusterModel
 from wsmon.model.inputs import ClusterEnded, PeerGarbage, PeerGone, RedisSeen, RegistryBad, StartProgress, StepSeen
+from wsmon.protocol.events import FaultStarted
 from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.states import NodeState
 from wsmon.views.build import build_frame
@@ -40,7 +41,34 @@ def test_a_node_that_has_left_is_no_problem_and_not_counted() -> None:
     model = well()
     judge(model, T0 + 1, n1="left", n2="online", n3="online")
     shown = head(model, T0 + 1)
-    assert (shown.health, shown.nodes_online, shown.nodes_total) == (Health.HEALTHY, 2, 2)
+    assert (shown.health, shown.nodes_online, shown.nodes_total, shown.nodes_left) == (Health.HEALTHY, 2, 2, 1)
+
+
+def test_faults_frozen_nodes_and_nodes_out_of_reach_are_told_while_every_node_is_online() -> None:
+    model = well()
+    assert head(model).notices == ()
+    model.apply(happened(FaultStarted(fault="blackhole", target="gateway-n1", ttl_s=5.0), T0, seq=1))
+    assert head(model).health is Health.HEALTHY
+    assert head(model).notices == ("fault: blackhole on gateway-n1",)
+    breakers: JsonObject = {"n1": {"state": "open", "retry_in_s": 3}, "n2": {"state": "closed"}}
+    model.apply(says("gateway", {"breakers": breakers}, T0 + 1, rev=2))
+    assert head(model, T0 + 1).notices == ("gateway cannot reach n1", "fault: blackhole on gateway-n1")
+    all_beat(model, T0 + 5)
+    assert head(model, T0 + 5).notices == ("gateway cannot reach n1",)
+    frozen = running("n1", "n2", "n3")
+    rows = frozen["processes"]
+    assert isinstance(rows, dict)
+    rows["n3"] = {"kind": "node", "status": "frozen", "pid": 9}
+    model.apply(says("supervisor", frozen, T0 + 5, rev=2))
+    assert head(model, T0 + 5).notices == ("gateway cannot reach n1", "n3 is frozen")
+
+
+def test_what_is_told_beside_health_gives_way_to_problems() -> None:
+    model = well()
+    model.apply(happened(FaultStarted(fault="blackhole", target="gateway-n1", ttl_s=5.0), T0, seq=1))
+    judge(model, T0 + 1, n1="removed", n2="online", n3="online")
+    shown = head(model, T0 + 1)
+    assert (shown.health, shown.notices) == (Health.DEGRADED, ())
 
 
 def test_a_cluster_that_every_node_has_left_is_not_healthy() -> None:
@@ -57,7 +85,7 @@ def test_a_cluster_that_every_node_has_left_is_not_healthy() -> None:
         ("quarantined", "n1 is quarantined"),
         ("recovering", "n1 is recovering"),
         ("joining", "n1 is joining"),
-        ("draining", "n1 is draining, 20 left"),
+        ("draining", "n1 is draining, 20 to go"),
     ],
 )
 def test_a_node_that_is_not_online_degrades_the_cluster(word: str, problem: str) -> None:

@@ -165,9 +165,9 @@ def test_a_draining_node_shows_what_is_left() -> None:
     model.apply(says("n1", {"state": "draining", "connections": 13, "drain": drain}, T0 + 1))
     shown = row(model, T0 + 1)
     assert (shown.state, shown.detail) == (NodeState.DRAINING, "12")
-    assert shown.why == "draining: 12 of 20 connections left, the rest is closed in 20 s"
+    assert shown.why == "draining: 12 of 20 connections to go, the rest is closed in 20 s"
     model.apply(says("n1", {"state": "draining", "connections": 13, "drain": {"left": 3}}, T0 + 1))
-    assert row(model, T0 + 1).why == "draining: 3 connections left"
+    assert row(model, T0 + 1).why == "draining: 3 connections to go"
     model.apply(says("n1", {"state": "draining", "connections": 13}, T0 + 1))
     assert (row(model, T0 + 1).why, row(model, T0 + 1).detail) == ("draining", "13")
 
@@ -206,6 +206,45 @@ def test_our_own_look_at_health_stands_in_for_a_checker() -> None:
         assert row(model).http == shown
     assert row(model, T0 + 7).http == "no"
     assert row(model, T0 + 9).http == ""
+
+
+def test_a_fault_on_a_link_is_shown_at_its_node_and_one_at_the_node_comes_first() -> None:
+    model = well()
+    model.apply(happened(FaultStarted(fault="loss", target="gateway-n1", ttl_s=9.0), T0, seq=1))
+    assert row(model).fault == "loss on gateway-n1"
+    model.apply(happened(FaultStarted(fault="freeze", target="n1", ttl_s=5.0), T0, seq=2))
+    assert row(model).fault == "freeze"
+    assert row(model, T0 + 6).fault == "loss on gateway-n1"
+    assert row(model, T0 + 9).fault == ""
+
+
+def test_a_node_that_a_gateway_cannot_reach_says_so() -> None:
+    model = well()
+    model.apply(says("gateway", {"breakers": {"n1": {"state": "half_open"}, "n2": {"state": "closed"}}}))
+    first, other, _ = node_rows(model, voices(model, T0))
+    assert (first.unreached_by, first.troubles[0]) == ("gateway", "gateway cannot reach it")
+    assert (other.unreached_by, other.troubles) == ("", ())
+
+
+def test_what_a_frozen_node_held_is_not_told_once_it_is_removed_and_silent() -> None:
+    model = well()
+    at = T0 + 4
+    model.apply(says("checker", leading({"n1": target("removed", at, heartbeat={"failed": 3, "needed": 3})}), at))
+    shown = row(model, at)
+    assert (shown.state, shown.connections) == (NodeState.REMOVED, None)
+
+
+def test_that_a_process_is_frozen_comes_before_what_is_cut_on_a_narrow_screen() -> None:
+    model = well()
+    frozen = running("n1", "n2", "n3")
+    rows = frozen["processes"]
+    assert isinstance(rows, dict)
+    rows["n1"] = {"kind": "node", "status": "frozen", "pid": 9}
+    model.apply(says("supervisor", frozen, T0 + 1, rev=2))
+    removed = target("removed", T0 + 1)
+    removed["reason"] = "heartbeat 3/3 missed"
+    model.apply(says("checker", leading({"n1": removed}), T0 + 1))
+    assert row(model, T0 + 1).why.endswith(": its process is frozen; heartbeat 3/3 missed")
 
 
 def test_injected_faults_are_shown() -> None:

@@ -164,6 +164,11 @@ class Fault:
     at: float
     until_at: float
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Whom it concerns: a process, or a link and its two ends."""
+        return self.target, *(self.target.split("-", 1) if "-" in self.target else ())
+
 
 class ClusterModel:
     """Everything that is known of one cluster. Feed it by `apply`; read the rest."""
@@ -324,12 +329,9 @@ class ClusterModel:
             return self.events.lost(now, redis_since=0.0)
         return self.events.lost(now, redis_since=self.redis_since if self.redis.state == "ok" else None)
 
-    def fault_on(self, target: str, now: float) -> str:
-        """Return the name of the fault that is on at `target`, empty if none is."""
-        for fault in self.faults.values():
-            if fault.target == target and now < fault.until_at:
-                return fault.fault
-        return ""
+    def faults_at(self, item: str, now: float) -> tuple[Fault, ...]:
+        """Return the faults that are on at a process, and on the links that end there."""
+        return tuple(fault for fault in self.faults.values() if now < fault.until_at and item in fault.ends)
 
     # The reducer's parts.
 

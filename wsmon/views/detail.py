@@ -108,7 +108,7 @@ def _guard(
     asked = stands.state in _ASKED
     for kind in ("heartbeat", "http"):
         interval_s = number(table(profile, kind), "interval_s") if asked else 0.0
-        yield from _probe(kind, table(target, kind), now, interval_s, old=old)
+        yield from _probe(kind, table(target, kind), now, interval_s, old=old, asked=asked)
     link = text(table(target, "link"), "word")
     if link not in {None, "ok"}:
         since = moment(table(target, "link"), "since")
@@ -128,7 +128,9 @@ def _guard(
         yield Fact("own word", f"{node.word}{_for(word_at, now)}", Severity.QUIET)
 
 
-def _probe(kind: str, probe: ReadOnlyJson, now: float, interval_s: float | None, *, old: bool) -> Iterable[Fact]:
+def _probe(
+    kind: str, probe: ReadOnlyJson, now: float, interval_s: float | None, *, old: bool, asked: bool
+) -> Iterable[Fact]:
     failed, needed = count(probe, "failed"), count(probe, "needed")
     last_ok = moment(probe, "last_ok")
     if failed is None and last_ok is None:
@@ -139,7 +141,7 @@ def _probe(kind: str, probe: ReadOnlyJson, now: float, interval_s: float | None,
         verb = "missed" if kind == "heartbeat" else "failed"
         parts.append(f"{failed}/{needed} {verb}" if needed else f"{failed} {verb}")
         late = True
-    elif last_ok is not None:
+    elif last_ok is not None and asked:
         parts.append("ok")
     if late or last_ok is None:
         parts.append("never answered" if last_ok is None else f"last answer {ago(age(last_ok, now) or 0.0)}")
@@ -252,7 +254,7 @@ def _work(state: ReadOnlyJson, peer: Peer, now: float, *, old: bool) -> Iterable
     if left is not None:
         eta_s, deadline = number(drain, "eta_s"), moment(drain, "deadline")
         heard_at = now if peer.state_at is None else peer.state_at
-        parts = [f"{left} of {total} left" if total is not None else f"{left} left"]
+        parts = [f"{left} of {total} to go" if total is not None else f"{left} to go"]
         if eta_s is not None and eta_s > 0:
             parts.append(f"about {math.ceil(bounded(max(0.0, eta_s - (now - heard_at)), most=1e6))} s to go")
         if deadline is not None and deadline > now:
@@ -267,13 +269,10 @@ def _work(state: ReadOnlyJson, peer: Peer, now: float, *, old: bool) -> Iterable
 
 def _ailments(model: ClusterModel, item: str, state: ReadOnlyJson, peer: Peer, now: float) -> Iterable[Fact]:
     """Tell what is not as it should be: faults on purpose, breakers, feeds, Redis, slow clients."""
-    shown = 0
-    for fault in model.faults.values():
-        if item in _ends(fault.target) and now < fault.until_at and shown < FAULTS_SHOWN:
-            shown += 1
-            left = "" if fault.until_at - now > 1e6 else f", heals in {words.span(fault.until_at - now)}"
-            where = "" if fault.target == item else f" on {name(fault.target)}"
-            yield Fact("injected", f"{name(fault.fault)}{where}{left}", Severity.BAD)
+    for fault in model.faults_at(item, now)[:FAULTS_SHOWN]:
+        left = "" if fault.until_at - now > 1e6 else f", heals in {words.span(fault.until_at - now)}"
+        where = "" if fault.target == item else f" on {name(fault.target)}"
+        yield Fact("injected", f"{name(fault.fault)}{where}{left}", Severity.BAD)
     heard_at = now if peer.state_at is None else peer.state_at
     breakers = [(word, told) for word, told in table(state, "breakers").items() if isinstance(told, dict)]
     for word, told in breakers[:BREAKERS_SHOWN]:
@@ -299,11 +298,6 @@ def _ailments(model: ClusterModel, item: str, state: ReadOnlyJson, peer: Peer, n
     lagging = count(state, "lagging")
     if lagging:
         yield Fact("slow", "1 session lags" if lagging == 1 else f"{lagging} sessions lag", Severity.WARNING)
-
-
-def _ends(target: str) -> tuple[str, ...]:
-    """Return whom a fault concerns: a process, or the two ends of a link."""
-    return target, *(target.split("-", 1) if "-" in target else ())
 
 
 def _continuity(state: ReadOnlyJson, *, old: bool) -> Iterable[Fact]:

@@ -119,7 +119,9 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
                 # Good and bad are said when it comes to that state: only the reason is another one.
                 severity = severity if severity is Severity.WARNING else Severity.INFO
                 return severity, f"{name(node)} stays {name(new)}{_because(reason)}"
-            return severity, f"{name(node)} {name(old)} → {name(new)}{_because(reason)}"
+            # Whoever begins was not there, or had left: that it left is no news.
+            way = name(new) if (old, new) == (NodeState.LEFT, NodeState.JOINING) else f"{name(old)} → {name(new)}"
+            return severity, f"{name(node)} {way}{_because(reason)}"
         case HeartbeatMissed(node=node, connection=connection, count=count, needed=needed):
             who = name(node) if node else f"connection {name(connection or '?')}"
             severity = Severity.WARNING if node else Severity.INFO
@@ -145,7 +147,7 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
         case DrainProgress(node=node, left=left, total=total):
             return (
                 Severity.QUIET,
-                f"{name(node)} drains: {_int(left)}{'' if total is None else f' of {_int(total)}'} left",
+                f"{name(node)} drains: {_int(left)}{'' if total is None else f' of {_int(total)}'} to go",
             )
         case DrainDone(node=node, forced=forced):
             if forced:
@@ -156,9 +158,9 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
         case FaultStarted(fault=fault, target=target, value=value, ttl_s=ttl_s):
             much = f" {clean(value, 40)}" if value else ""
             until = "" if ttl_s is None else f" for {span(_num(ttl_s))}"
-            return Severity.WARNING, f"fault {name(fault)}{much} injected at {name(target)}{until}"
+            return Severity.WARNING, f"{name(target)} fault injected: {name(fault)}{much}{until}"
         case FaultEnded(fault=fault, target=target):
-            return Severity.INFO, f"fault {name(fault)} at {name(target)} is over"
+            return Severity.INFO, f"{name(target)} fault over: {name(fault)}"
         case ProcessExited(id=process, signal=number, code=code):
             if number is not None:
                 return Severity.BAD, f"process {name(process)} was killed by {_signal(number)}"
@@ -195,8 +197,8 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
             user = actor.get("user")
             who = name(user) if isinstance(user, str) and user else "somebody"
             if ok:
-                return Severity.INFO, f"{who}: {name(op)} {name(target)}{_because(reason)}"
-            return Severity.WARNING, f"{who}: {name(op)} {name(target)} was refused{_because(reason)}"
+                return Severity.INFO, f"operator {who}: {name(op)} {name(target)}{_because(reason)}"
+            return Severity.WARNING, f"operator {who}: {name(op)} {name(target)} was refused{_because(reason)}"
         case Unrecognised(kind=kind, fields=fields):
             pairs = [f"{clean(key, 24)}={_short(value)}" for key, value in list(fields.items())[:FIELDS_SHOWN]]
             more = " …" if len(fields) > FIELDS_SHOWN else ""
@@ -237,6 +239,8 @@ def _plural(body: EventBody) -> str:
     match body:
         case ClientLost(node=node):
             return f"clients lost {name(node) if node else 'their node'}"
+        case HeartbeatMissed(connection=str(), node=None):
+            return "heartbeats of connections missed"
         case ReconnectFailed():
             return "attempts to reconnect failed"
         case Resumed(node=node, how="resync"):

@@ -120,11 +120,15 @@ class Header:
     health: Health = Health.STARTING
     problems: tuple[str, ...] = ()
     """Short sentences, worst first: "redis is away for 3 s", "no checker leads", "gateway is gone"."""
+    notices: tuple[str, ...] = ()
+    """What is not as it should be although every node is online: faults that are on, nodes that a gateway cannot reach."""
     armed: bool = True
     at: float = 0.0
     """When the frame was made."""
     nodes_online: int = 0
     nodes_total: int = 0
+    nodes_left: int = 0
+    """Nodes that went on purpose; not counted in the total."""
     clients_connected: int | None = None
     clients_reconnecting: int | None = None
     audit: Audit | None = None
@@ -174,7 +178,9 @@ class NodeRow:
     silent_s: float | None = None
     """Set when nothing was heard from the node itself for longer than it promised: its values are old."""
     fault: str = ""
-    """An injected fault that is on now."""
+    """An injected fault that is on now, at it or on a link to it: `freeze`, `blackhole on gateway-n1`."""
+    unreached_by: str = ""
+    """A gateway whose breaker keeps all calls from it."""
     unacked: int | None = None
     """Messages handed to clients and not acknowledged yet."""
     lagging: int | None = None

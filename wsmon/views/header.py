@@ -48,10 +48,14 @@ def header(
         cluster=name(model.cluster),
         profile=_profile_name(model),
         health=health,
+        notices=tuple(clean(notice) for notice in _notices(model, nodes, heard.now))
+        if health is Health.HEALTHY
+        else (),
         problems=() if health is Health.STARTING else tuple(clean(problem) for problem in problems[:PROBLEMS_MAX]),
         at=heard.now,
         nodes_online=sum(row.state is NodeState.ONLINE for row in listed),
         nodes_total=len(listed),
+        nodes_left=len(nodes) - len(listed),
         clients_connected=connected,
         clients_reconnecting=reconnecting,
         audit=audit(model, heard.now),
@@ -91,6 +95,18 @@ def _problems(
         *_services(services),
         *_complaints(model, now),
     ]
+
+
+def _notices(model: ClusterModel, nodes: tuple[NodeRow, ...], now: float) -> Iterable[str]:
+    """Return what somebody should know of a cluster whose nodes are all online, the worst first."""
+    for row in nodes:
+        if row.process == "frozen":
+            yield f"{row.id} is frozen"
+        elif row.unreached_by:
+            yield f"{row.unreached_by} cannot reach {row.id}"
+    frozen = {row.id for row in nodes if row.process == "frozen"}
+    faults = [fault for fault in model.faults.values() if now < fault.until_at and fault.target not in frozen]
+    yield from (f"fault: {name(fault.fault)} on {name(fault.target)}" for fault in faults[:PROBLEMS_MAX])
 
 
 def _loss(model: ClusterModel, now: float) -> Iterable[str]:
@@ -135,7 +151,7 @@ def _nodes(nodes: tuple[NodeRow, ...], now: float) -> Iterable[str]:
                 case NodeState.STALE:
                     yield f"{row.id} is stale, nothing heard for {words_span(since or 0.0)}"
                 case NodeState.DRAINING:
-                    yield f"{row.id} is draining{f', {row.detail} left' if row.detail else ''}"
+                    yield f"{row.id} is draining{f', {row.detail} to go' if row.detail else ''}"
                 case _:
                     yield f"{row.id} is {state}{detail}"
 

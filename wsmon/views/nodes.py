@@ -10,7 +10,7 @@ from wsmon.model.reading import count, moment, number, span, table, text
 from wsmon.model.standing import DEAD_WORDS, Standing, Voices, standing
 from wsmon.protocol.frames import ReadOnlyJson
 from wsmon.protocol.session import BEAT_S, SILENCE_S
-from wsmon.protocol.states import NodeState
+from wsmon.protocol.states import NodeState, PeerKind
 from wsmon.views import text as words
 from wsmon.views.frame import NodeRow
 from wsmon.views.text import age, ago, clean, name, natural
@@ -39,11 +39,13 @@ _FEEDS_WORDS = {"gap": "have gaps"}
 
 def node_rows(model: ClusterModel, heard: Voices) -> tuple[NodeRow, ...]:
     """Return the nodes in natural order of their names."""
-    return tuple(node_row(model, item, heard) for item in sorted(model.listed(), key=natural))
+    unreached = cut_off(model, heard.now)
+    names = sorted(model.listed(), key=natural)
+    return tuple(node_row(model, item, heard, cut_off_by=unreached.get(item, "")) for item in names)
 
 
-def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
-    """Return the row of the node called `item`."""
+def node_row(model: ClusterModel, item: str, heard: Voices, *, cut_off_by: str = "") -> NodeRow:
+    """Return the row of the node called `item`; `cut_off_by` is a gateway that cannot reach it."""
     now = heard.now
     node, peer = model.nodes.get(item) or Node(item), model.peers.get(item) or Peer(item)
     target, process = table(heard.targets, item), table(heard.processes, item)
@@ -74,10 +76,11 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
         detail=_detail(stands.state, state, target, connections),
         why=clean(_priced(_why(stands, state, target, process, heard), _price(model, item, stands, now))),
         heartbeat="" if gone and not count(heartbeat, "failed") else _check(heartbeat),
-        http=_check(http) or _own_look(node, now),
+        http="" if gone and not count(http, "failed") else _check(http) or _own_look(node, now),
         misses=count(heartbeat, "failed") or 0,
         misses_needed=count(heartbeat, "needed"),
-        connections=connections,
+        # Whoever is removed has been cut off; what a silent one held before says nothing of now.
+        connections=None if late and stands.state is NodeState.REMOVED else connections,
         connections_delta=None if change is None else int(change),
         messages_in_s=_rate(node.messages_in.per_second()) if connected and not late else None,
         messages_out_s=_rate(node.messages_out.per_second()) if connected and not late else None,
@@ -91,13 +94,36 @@ def node_row(model: ClusterModel, item: str, heard: Voices) -> NodeRow:
         process=clean(status, 16) or ("frozen" if sample is not None and sample.status == "stopped" else ""),
         address=None if address is None else clean(address, 64),
         silent_s=age(peer.heard_at, now) if late else None,
-        fault=name(model.fault_on(item, now) or _fault(state)),
+        fault=_injected(model, item, now) or name(_fault(state)),
+        unreached_by=name(cut_off_by),
         unacked=count(state, "unacked"),
         lagging=count(state, "lagging"),
         retransmits=count(state, "retransmits"),
         # What a silent node was in the middle of says nothing about now.
-        troubles=tuple(clean(trouble, 120) for trouble in _troubles(node, peer, now)) if connected and not late else (),
+        troubles=(
+            *((f"{name(cut_off_by)} cannot reach it",) if cut_off_by else ()),
+            *((clean(trouble, 120) for trouble in _troubles(node, peer, now)) if connected and not late else ()),
+        ),
     )
+
+
+def _injected(model: ClusterModel, item: str, now: float) -> str:
+    """Return the fault that is on at a node, or on a link to it: `freeze`, `blackhole on gateway-n1`."""
+    faults = sorted(model.faults_at(item, now), key=lambda fault: fault.target != item)
+    if not faults:
+        return ""
+    where = "" if faults[0].target == item else f" on {name(faults[0].target)}"
+    return f"{name(faults[0].fault)}{where}"
+
+
+def cut_off(model: ClusterModel, now: float) -> dict[str, str]:
+    """Return the nodes that a gateway's breaker keeps calls from, and which gateway's."""
+    found = {}
+    for peer in model.of_kind(PeerKind.GATEWAY):
+        for node, told in table(peer.state, "breakers").items() if peer.fresh(now) else ():
+            if isinstance(told, dict) and text(told, "state") not in {None, "closed"}:
+                found[node] = peer.id
+    return found
 
 
 def _troubles(node: Node, peer: Peer, now: float) -> Iterable[str]:
@@ -205,7 +231,11 @@ def _why(stands: Standing, own: ReadOnlyJson, target: ReadOnlyJson, process: Rea
         ended = clean(text(process, "exit") or "", 32)
         how = f" ({ended})" if ended else ""
         return f"{story}{how}" if GONE in story else f"{story}; {GONE}{how}"
-    return f"{story}; its process is frozen" if status == "frozen" else story
+    if status != "frozen":
+        return story
+    # What says most comes first: the end of a sentence is what is cut on a narrow screen.
+    head, colon, rest = story.partition(": ")
+    return f"{head}: its process is frozen; {rest}" if colon else f"{story}; its process is frozen"
 
 
 def _price(model: ClusterModel, item: str, stands: Standing, now: float) -> str:
@@ -284,7 +314,7 @@ def _drain(own: ReadOnlyJson, now: float) -> str:
     left, total, deadline = count(drain, "left"), count(drain, "total"), moment(drain, "deadline")
     parts = []
     if left is not None:
-        parts.append(f"{left} of {total} connections left" if total is not None else f"{left} connections left")
+        parts.append(f"{left} of {total} connections to go" if total is not None else f"{left} connections to go")
     eta_s = number(drain, "eta_s")
     if eta_s is not None and eta_s > 0 and left:
         parts.append(f"about {math.ceil(min(eta_s, 1e6))} s to go")

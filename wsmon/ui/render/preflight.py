@@ -12,6 +12,8 @@ from wsmon.views.frame import Frame, NodeRow
 SURVIVORS_MAX = 6
 NAMES_MAX = 4
 PACE: Final = 0.8
+HAND_OVER_S: Final = 1.5
+"""How long a drain takes however few there are: the node says it first, and each client opens its second connection."""
 """Part of what the others can accept that a drain makes use of."""
 _COSTS = {
     "TERM": "asks it to leave: it drains and ends",
@@ -27,10 +29,28 @@ def node_of(frame: Frame, node: str) -> NodeRow | None:
 
 
 def survivors(frame: Frame, *nodes: str) -> tuple[NodeRow, ...]:
-    """Return the nodes that would take over: online, heard from, and not among those in question."""
+    """Return the nodes that would take over: online, heard from, in reach, and not among those in question."""
     return tuple(
-        row for row in frame.nodes if row.id not in nodes and row.state is NodeState.ONLINE and row.silent_s is None
+        row
+        for row in frame.nodes
+        if row.id not in nodes and row.state is NodeState.ONLINE and row.silent_s is None and not row.unreached_by
     )
+
+
+def _doubts(frame: Frame, *nodes: str) -> list[Line]:
+    """Return what is wrong with those that would take over, and with those that look as if they could."""
+    online = [row for row in frame.nodes if row.id not in nodes and row.state is NodeState.ONLINE]
+    told = [
+        f"{clip(row.id, 12)} does not count: {clip(row.unreached_by, 16)} cannot reach it."
+        for row in online
+        if row.unreached_by
+    ]
+    told += [
+        f"{clip(row.id, 12)} has a fault: {clip(row.fault, 32)}."
+        for row in online
+        if row.fault and not row.unreached_by
+    ]
+    return [(Run(text, WARNING),) for text in told[:NAMES_MAX]]
 
 
 def shares(taking: tuple[int, ...], moving: int) -> tuple[int, ...]:
@@ -136,13 +156,14 @@ def drain_lines(frame: Frame, *nodes: str) -> tuple[Line, ...]:
     if len(rows) > 1:
         lines[-1:] = [(Run(_named(rows), MUTED),), EMPTY]
     lines += _spread(others, moving)
-    lines += [EMPTY, _left_online(frame, rows, others)]
+    lines += [EMPTY, _left_online(frame, rows, others), *_doubts(frame, *nodes)]
     pace = capacity_of(frame, len(others))
     if pace is not None and moving:
         per_s = max(1.0, PACE * pace)
-        takes_s = moving / per_s
-        moves = f"About {values.rate(min(per_s, moving))} move a second; the others accept {values.rate(pace)}/s."
-        lines += [(Run(moves, MUTED),), (Run(f"Done in {values.seconds(takes_s)}.", MUTED),)]
+        takes_s = HAND_OVER_S + moving / per_s
+        takes = f"{takes_s:.1f} s" if takes_s < 60 else values.age(takes_s)
+        done = f"Done in about {takes}, at up to {values.rate(per_s)} a second."
+        lines += [(Run(done, MUTED),), (Run(f"The others accept {values.rate(pace)}/s.", MUTED),)]
         deadline_s = frame.forecast.drain_deadline_s
         if deadline_s is not None and takes_s > deadline_s:
             lines.append((Run(f"Its deadline is {values.seconds(deadline_s)}: the rest is closed then.", WARNING),))
@@ -172,7 +193,9 @@ def _spread(others: tuple[NodeRow, ...], moving: int | None) -> list[Line]:
 def _left_online(frame: Frame, rows: tuple[NodeRow, ...], others: tuple[NodeRow, ...]) -> Line:
     leaving = sum(other.state is NodeState.DRAINING and other not in rows for other in frame.nodes)
     stay = f"{len(others)} of {len(frame.nodes)} nodes stay online"
-    return (Run(stay + (f", {leaving} more drain already" if leaving else "") + ".", MUTED),)
+    alone = len(others) == 1
+    end = "; no spare." if alone else "."
+    return (Run(stay + (f", {leaving} more drain already" if leaving else "") + end, WARNING if alone else MUTED),)
 
 
 def _floor(frame: Frame) -> Line:
@@ -205,7 +228,7 @@ def kill_lines(frame: Frame, nodes: tuple[str, ...], chosen: int, width: int) ->
     if not others:
         lines.append((Run("No other node is online.", Ink(Tone.BAD, bold=True)),))
     else:
-        lines.append(_left_online(frame, rows, others))
+        lines += [_left_online(frame, rows, others), *_doubts(frame, *nodes)]
         spread_s, pace = frame.forecast.spread_s, capacity_of(frame, len(others))
         if costs and spread_s:
             peak = costs / spread_s

@@ -116,7 +116,7 @@ COLUMNS: Final[tuple[Column[SessionRow], ...]] = (
     ),
     Column(
         "lost",
-        "LOST",
+        "DROPS",
         5,
         3,
         lambda row: _unknown_or(values.count(row.lost)),

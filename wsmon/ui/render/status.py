@@ -34,6 +34,8 @@ WORDS: Final = {
     Health.DEGRADED: ("◐", Tone.WARNING),
     Health.UNREACHABLE: ("○", Tone.BAD),
 }
+IMPAIRED: Final = "IMPAIRED"
+"""Every node is online, and yet something is not as it should be."""
 LEAST_WIDTH: Final = 60
 LEAST_HEIGHT: Final = 15
 GAP: Final = Run("  ", TEXT)
@@ -52,12 +54,16 @@ def status(
 ) -> Line:
     """Return the status bar; parts that do not fit are left out, the least important first. A replay's is inverted."""
     glyph, tone = WORDS[header.health]
+    said = header.health.upper()
+    if header.notices and header.health is Health.HEALTHY:
+        glyph, tone, said = "◐", Tone.WARNING, IMPAIRED
+    problems = header.problems or header.notices
     word = Ink(tone if tone in {Tone.WARNING, Tone.BAD} else Tone.TEXT, bold=True)
     left: Line = (
         Run(clip(header.cluster, 20), STRONG),
         GAP,
         Run(f"{glyph} ", Ink(tone)),
-        Run(header.health.upper(), word),
+        Run(said, word),
         GAP,
     )
     if playback is not None:
@@ -72,12 +78,12 @@ def status(
     right = (*mode, Run(f"  {values.clock(header.at, offset_s)} ", MUTED))
     room = width - length_of(left) - length_of(right) - 1
     lost = _lost(header)
-    if header.problems:
+    if problems:
         # How many messages were lost stays in sight; the counts are in the table anyway.
         if room - length_of(lost) >= 22:
             right = (*lost, GAP, *right)
             room -= length_of(lost) + 2
-        middle = _problems(header.problems, room - 1, BAD if tone is Tone.BAD else WARNING)
+        middle = _problems(problems, room - 1, BAD if tone is Tone.BAD else WARNING)
     else:
         nodes, clients = _counts(header)
         if length_of(nodes) + length_of(lost) + 4 > room:
@@ -91,7 +97,7 @@ def status(
             room -= length_of(lost) + 2
     brand = Run(" wsmon ", MUTED)
     # What follows problems needs its distance; the other parts bring their own.
-    spare = room - length_of(middle) - (2 if header.problems else 0)
+    spare = room - length_of(middle) - (2 if problems else 0)
     bar = on(
         spread((brand if spare + 1 >= len(brand.text) else Run(" ", MUTED), *left, *middle), right, width), Ground.BAR
     )
@@ -146,6 +152,8 @@ def _counts(header: Header) -> tuple[Line, ...]:
     if header.nodes_total:
         ink = TEXT if header.nodes_online == header.nodes_total else WARNING
         nodes = (Run(f"{header.nodes_online}/{header.nodes_total}", ink), Run(" online", MUTED))
+        if header.nodes_left:
+            nodes = (*nodes, Run(f", {header.nodes_left} left", TEXT))
     clients: Line = ()
     if header.clients_connected is not None:
         clients = (Run(values.exact(header.clients_connected), TEXT), Run(" clients", MUTED))
