@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PROFILES: Final = ("demo", "production", "test")
 ACTIONS: Final = {verb.name: verb for verb in ACTION_VERBS}
-MODES: Final = ("replay", "report", "doctor", "theme", "completion")
+MODES: Final = ("replay", "report", "doctor", "conform", "theme", "completion")
 """Verbs with a module of their own."""
 VERBS: Final = ("attach", "status", "events", "run", *MODES, *ACTIONS)
 WAIT_WITHIN_S: Final = 60.0
@@ -52,6 +52,7 @@ wsmon [FLAGS]                     start a cluster here and show it live
        wsmon ACTION NODE [TARGET]        drain, abort, cordon, uncordon, kill, start, stop, restart, freeze, thaw
        wsmon fault NODE|LINK [TARGET]    break something on purpose, for --ttl seconds; `wsmon heal` ends it before
        wsmon doctor [TARGET]             what will work here, and what to change
+       wsmon conform ENDPOINT            does an admin socket keep the protocol? exit 0 it does, 1 it does not
        wsmon theme list|check NAME       themes, and how well one can be read
        wsmon completion bash|zsh|fish    a script that completes commands and flags
 

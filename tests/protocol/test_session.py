@@ -210,6 +210,22 @@ def test_pings_are_answered_by_both_sides() -> None:
     assert [decode_frame(text) for text in pair.watch.take()] == [Pong(id="p2", at=2.0)]
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '"type":"ping","at":1',
+        '"type":"query","what":"log","limit":1',
+        '"type":"command","op":"drain","args":{},"actor":{"user":"u","host":"h"}',
+    ],
+)
+def test_an_id_that_no_answer_could_repeat_is_refused(frame: str) -> None:
+    pair = Pair()
+    with pytest.raises(RemoteProtocolError, match="surrogate"):
+        pair.served.receive(f'{{"id":"\\ud800",{frame}}}', now=0.0)
+    for text in pair.served.take(now=0.0, at=0.0, lag_ms=0.0):
+        text.encode()
+
+
 def test_a_watcher_refuses_a_peer_that_does_not_begin_with_hello() -> None:
     with pytest.raises(RemoteProtocolError, match="began with beat"):
         WatchSession().receive(encode_frame(Beat(rev=1, at=1.0, lag_ms=0)))

@@ -9,7 +9,7 @@ from wsmon.agent.client import AdminClient, open_admin
 from wsmon.agent.server import AdminServer, Identity, Tokens
 from wsmon.errors import OperationRefusedError, RemoteProtocolError, UnreachableError, UsageError
 from wsmon.protocol.events import ActionDone, DrainStarted, decode_body
-from wsmon.protocol.frames import Actor, Beat, Command, EventFrame, JsonObject
+from wsmon.protocol.frames import Actor, Beat, Command, EventFrame, JsonObject, Page, Query
 from wsmon.protocol.session import StateChanged, WatchInput
 from wsmon.protocol.states import PeerKind, Role
 
@@ -113,6 +113,15 @@ async def test_refusals_and_failures_are_answers_and_stand_in_the_ledger(node: N
     assert failed.error is not None
     assert failed.error.code == "internal"
     assert [event.fields["ok"] for event in node.journal] == [False, False]
+
+
+async def test_a_query_that_fails_is_answered_by_a_page_without_rows(node: Node) -> None:
+    def broken(_: Query) -> Page:
+        raise KeyError("x")
+
+    node.agent.query("broken", broken)
+    async with await watch() as client, asyncio.timeout(1):
+        assert (await client.query("broken", limit=5)).rows == ()
 
 
 async def test_pings_are_answered_while_an_operation_takes_long(node: Node) -> None:

@@ -329,8 +329,12 @@ class AdminServer:
     async def _carry_out(self, request: Command | Query, watcher: "_Watcher") -> None:
         match request:
             case Query(what=what, id=name):
-                answer = self._answers.get(what)
-                watcher.session.answer(Page(id=name, rows=()) if answer is None else answer(request))
+                answer, page = self._answers.get(what), Page(id=name, rows=())
+                try:
+                    page = page if answer is None else answer(request)
+                except Exception:  # A task ends here: the asker gets an answer, the log the traceback.
+                    log.exception("query %s failed", what)
+                watcher.session.answer(page)
             case Command():
                 watcher.session.answer(await self._result(request))
         watcher.wake.set()

@@ -128,7 +128,10 @@ class ServedSession:
             RemoteProtocolError: the frame is not one that a watcher may send; close the connection.
 
         """
-        match decode_frame(text):
+        frame = decode_frame(text)
+        if isinstance(frame, Ping | Command | Query):
+            _check_sendable(frame.id)
+        match frame:
             case Subscribe(since=since, interval_ms=interval_ms):
                 self._subscribed = True
                 self._interval_s = interval_ms / 1_000
@@ -144,7 +147,7 @@ class ServedSession:
                 return request
             case Pong() | UnknownFrame():
                 pass
-            case frame:
+            case _:
                 raise RemoteProtocolError(f"a watcher does not send {type(frame).__name__.lower()}")
         return None
 
@@ -281,6 +284,19 @@ class WatchSession:
     def _subscribe(self) -> None:
         self.rev = None
         self._out.append(encode_frame(Subscribe(interval_ms=self.interval_ms)))
+
+
+def _check_sendable(name: str) -> None:
+    """Refuse an id that no answer could repeat: JSON can escape half a surrogate pair, UTF-8 cannot hold one.
+
+    Raises:
+        RemoteProtocolError: it is such an id.
+
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RemoteProtocolError("id holds half a surrogate pair") from None
 
 
 def _name(frame: object) -> str:
