@@ -16,6 +16,7 @@ run: $(STAMP)
 	@$(BIN)/wsmon $(ARGS)
 
 test: $(STAMP)
+	@$(BIN)/python -m compileall -q wsmon sample_cluster
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(STAMP)
@@ -68,4 +69,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once)…"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . $(DEV)
+	@$(BIN)/python -m compileall -q wsmon sample_cluster
 	@touch $(STAMP)
