@@ -92,7 +92,7 @@ COMMANDS: Final = (
     _look("next_pane", "tab", "Next pane", "Move to the next part of the screen."),
     _look("previous_pane", "shift+tab", "Previous pane", "Move to the part of the screen before."),
     _look("open", "enter", "Open", "Show more of the selected row: why it is so, and since when.", footer=True),
-    _look("back", "escape", "Back", "Close what is open; take marks, then the filter away."),
+    _look("back", "escape", "Back", "Close what is open; take marks, then the filter away; then go back to live."),
     _look(
         "filter", "slash", "Filter", "Show only rows that hold these words; ! before a word: that do not.", footer=True
     ),

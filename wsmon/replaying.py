@@ -9,6 +9,7 @@ end; it also finds the incidents. There are at most `COPIES_MAX`: in a long reco
 """
 
 import logging
+import math
 import threading
 import time
 from bisect import bisect_right
@@ -88,6 +89,11 @@ class Replay:
     def looked_through(self) -> bool:
         """Whether the scout has reached the end."""
         return self._scout.over
+
+    @property
+    def looked_to(self) -> float:
+        """Up to which moment all marks are known; infinite at the end."""
+        return math.inf if self._scout.over else self._scout.now
 
     def look_ahead(self, most: int = SLICE) -> bool:
         """Read on, at most so many inputs; return whether there is more."""
@@ -215,7 +221,8 @@ class PlayerThread:
     ) -> None:
         """Begin to play from `at`, or from the beginning. `twin`: live goes on behind it.
 
-        `first` is shown until there is a picture of the recording.
+        `first` is shown until there is a picture of the recording: once something is asked for, or all has been looked
+        through.
         """
         self._recording = recording
         self._twin = twin
@@ -227,8 +234,11 @@ class PlayerThread:
         self._refused: deque[ActionRow] = deque(maxlen=20)
         self._failure = ""
         self._marks: tuple[float, ...] = ()
+        self._looked_to = 0.0
         self._moved_at = clock()
-        self._changed = True
+        # With a picture to begin with, reading ahead goes first: that is the way to a mark, and what it copies on the
+        # way makes the first picture cheap.
+        self._changed = first is None
         self._closing = False
         self._came = threading.Condition()
         self._replay: Replay | None = None
@@ -286,11 +296,11 @@ class PlayerThread:
             self._wake()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread. Nobody waits for that of a twin: live goes on at once."""
         with self._came:
             self._closing = True
             self._came.notify()
-        self._thread.join(STOP_WITHIN_S)
+        self._thread.join(0 if self._twin else STOP_WITHIN_S)
 
     # With the lock held.
 
@@ -329,6 +339,7 @@ class PlayerThread:
             twin=self._twin,
             note=self._failure or recording.damage,
             marks=self._marks,
+            looked_to=self._looked_to,
         )
 
     # In the thread.
@@ -342,6 +353,7 @@ class PlayerThread:
             log.exception("the replay failed")
             with self._came:
                 self._failure, self._held = f"wsmon cannot replay it: {error!r}", True
+                self._looked_to = math.inf  # Nobody finds more.
                 self._frame = replace(self._frame, playback=self._playback())
 
     def _play(self, replay: Replay) -> None:
@@ -364,7 +376,7 @@ class PlayerThread:
                 if not reading or self._clock() - told_marks_at >= MARKS_EVERY_S:
                     told_marks_at = self._clock()
                     with self._came:
-                        self._marks = replay.marks
+                        self._marks, self._looked_to = replay.marks, replay.looked_to
                         self._changed = True
 
     def _draw(self, replay: Replay, at: float, looking: Looking) -> None:

@@ -758,7 +758,7 @@ class NodeHealth:
 
     def _admit(self, kind: Kind, now: float) -> None:
         if self.says is NodeState.DRAINING:
-            self._find(NodeState.DRAINING, "drains by its own word", Evidence(kind=Kind.WORD), now)
+            self._find(NodeState.DRAINING, "it says so itself", Evidence(kind=Kind.WORD), now)
             return
         if self.state is NodeState.JOINING and self.flap.suppressed(now):
             self._find(NodeState.QUARANTINED, f"is well, {_TOO_OFTEN}", Evidence(kind=kind), now)
@@ -937,9 +937,9 @@ class NodeHealth:
             case NodeState.LEFT, NodeState.LEFT:
                 pass
             case NodeState.LEFT, _:
-                self._move(NodeState.LEFT, "left by its own word", evidence, now)
+                self._move(NodeState.LEFT, "it is drained", evidence, now)
             case NodeState.DRAINING, _ if self.state in _SERVES or self.state is NodeState.QUARANTINED:
-                self._move(NodeState.DRAINING, "drains by its own word", evidence, now)
+                self._move(NodeState.DRAINING, "it says so itself", evidence, now)
             case NodeState.ONLINE, NodeState.DRAINING:
                 self.heartbeat.failed = self.http.failed = 0
                 if self.hold is None:
@@ -949,7 +949,7 @@ class NodeHealth:
             case NodeState.ONLINE, NodeState.LEFT:
                 self.heartbeat.start_over(now)
                 self.http.start_over(now)
-                self._move(NodeState.JOINING, "is back by its own word", evidence, now)
+                self._move(NodeState.JOINING, "it says it is back", evidence, now)
             case _:
                 pass  # Joining and the like: what probes find out is worth more.
 
@@ -979,9 +979,7 @@ class NodeHealth:
     def why(self, now: float) -> str:
         """Return the state and what it rests on, in one sentence."""
         if self.hold is not None or self.state is not NodeState.SUSPECT:
-            # "left by its own word" has said already that it left.
-            said = self.reason.startswith(self.state[:4])
-            told = self.reason if said else f"{self.state}{f': {self.reason}' if self.reason else ''}"
+            told = f"{self.state}{f': {self.reason}' if self.reason else ''}"
             return f"{told}{self._prospect(now)}"
         parts = [
             self._checked(probe, kind, now)

@@ -1119,8 +1119,8 @@ def slow() -> Case:
             quarantined,
             "quarantined: answers again after 20 s, but went down too often lately; may come back in 155 s",
         ),
-        (draining, "drains by its own word"),
-        (left, "left by its own word"),
+        (draining, "draining: it says so itself"),
+        (left, "left: it is drained"),
     ],
 )
 def test_every_state_has_its_sentence(made: Callable[[], Case], sentence: str) -> None:

@@ -26,7 +26,7 @@ SUSPECT = NodeDetail(
     sections=(
         Section("why", (Fact("heartbeat", "2/3 missed, last answer 2.4 s ago", Severity.WARNING), Fact("http", "ok"))),
         Section("cost", (Fact("clients", "20 lost it, 13 back, 7 away"),)),
-        Section("ails", (Fact("injected", "freeze, heals in 9 s", Severity.BAD),)),
+        Section("problems", (Fact("injected", "freeze, heals in 9 s", Severity.BAD),)),
         Section("process", (Fact("boot", "1790000000000", Severity.QUIET, old=True),)),
     ),
     strips=(strip(), strip("lag", measure=Measure.MILLISECONDS, now=None, values=())),
@@ -60,7 +60,7 @@ def test_what_matters_most_comes_first() -> None:
         " last 4m",
         "  clients       20                             ▄█",
         "  lag            –",
-        " ails",
+        " problems",
         "  injected   freeze, heals in 9 s",
         " process",
         "  boot       1790000000000",

@@ -185,7 +185,7 @@ def test_an_event_in_full_says_who_told_it_and_where_enter_leads() -> None:
     assert text[1:] == [
         "  n2 suspect → removed: 2 connects refused",
         "  node n2 · kind node_state · severity bad",
-        "  told by checker as number 7 of its life 1",
+        "  told by checker, event 7 of run 1",
     ]
 
 
@@ -196,7 +196,7 @@ def test_an_event_in_full_shows_all_fields_in_as_many_lines_as_they_need() -> No
     assert told[2:] == [
         "node n2 · kind node_state · severity bad · old suspect",
         "new removed · epoch 7 · reason 2 connects refused",
-        "told by checker as number 7 of its life 1",
+        "told by checker, event 7 of run 1",
     ]
 
 

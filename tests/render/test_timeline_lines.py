@@ -147,11 +147,11 @@ def test_the_head_tells_how_clients_ever_came_back() -> None:
     quiet = frames.harmed().timeline
     for width in (66, 80):
         text = text_of(timeline.pane(quiet, width, 8, top=0, focused=False)[0])
-        assert text.startswith("─ reconnects  ring 40, log 3, resync 5 · p50 0.21 s, p99 1.40 s ")
+        assert text.startswith("─ reconnects  so far 40 from memory, 3 from log, 5 anew")
     head = timeline.pane(quiet, 80, 8, top=0, focused=False)[0]
-    assert next(run.ink.tone for run in head if run.text.startswith("resync")) is Tone.WARNING
-    text = text_of(timeline.pane(frames.removed().timeline, 140, 8, top=0, focused=False)[0])
-    assert "slowest 5.98 s · ever ring 12, log 1 · p50 0.52 s, p99 5.98 s" in text
+    assert next(run.ink.tone for run in head if run.text == "5 anew") is Tone.WARNING
+    text = text_of(timeline.pane(frames.removed().timeline, 150, 8, top=0, focused=False)[0])
+    assert "slowest 5.98 s · so far 12 from memory, 1 from log · p50 0.52 s, p99 5.98 s" in text
 
 
 def test_nothing_is_said_of_ways_back_that_nobody_took() -> None:

@@ -1,5 +1,6 @@
 """The thread that plays a recording to a user interface."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -154,6 +155,30 @@ def test_incidents_and_markers_are_marks(player: PlayerThread) -> None:
     assert {item.at for item in ITEMS if isinstance(item, Marked)} < set(playback(player).marks)
 
 
+def test_it_says_how_far_it_has_looked_for_marks(player: PlayerThread) -> None:
+    until(lambda: playback(player).looked_to == math.inf)
+    assert playback(player).marks
+
+
+def test_marks_are_known_up_to_where_the_scout_is() -> None:
+    replay = Replay(opened(data()))
+    assert replay.looked_to < replay.recording.end_at
+    while replay.look_ahead(50):
+        assert replay.looked_to <= replay.recording.end_at
+    assert replay.looked_to == math.inf
+
+
+def test_the_marks_of_a_twin_come_with_its_first_picture(recording: Recording, clock: Clock) -> None:
+    first = Replay(opened(data())).frame(Looking())
+    player = PlayerThread(recording, twin=True, first=first, at=recording.end_at, hold=True, clock=clock)
+    try:
+        stands_at(player, recording.end_at)
+        assert playback(player).looked_to == math.inf
+        assert playback(player).marks
+    finally:
+        player.close()
+
+
 def test_nothing_can_be_done_to_a_recording(player: PlayerThread) -> None:
     player.perform(Action(op="kill", node="n1", args={}, reason="", dry_run=False, key="k"))
     player.perform(Action(op="drain", node="n1", args={}, reason="", dry_run=False, key="k"))
@@ -205,4 +230,5 @@ def test_a_failure_of_the_thread_ends_in_the_picture(
     monkeypatch.setattr(Replay, "seek", broken)
     player.seek(recording.start_at + 5)
     until(lambda: "a bug of ours" in playback(player).note)
+    assert playback(player).looked_to == math.inf
     player.close()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support import frames
-from wsmon.commands import ACTION_VERBS, COMMANDS, Group
+from wsmon.commands import ACTION_VERBS, COMMANDS, USUAL_KEYS, Group
 from wsmon.operators.plan import OPS
 from wsmon.protocol.states import NodeState
 from wsmon.ui import acts
@@ -104,7 +104,7 @@ def test_a_kill_says_what_comes_back_and_what_the_panic_floor_allows() -> None:
     assert isinstance(planned, Ask)
     text = facts(planned, roomy(), 1)
     assert "come back at up to 20/s; the others accept 600/s" in text
-    assert "Silence may remove 1 more before the panic floor holds." in text
+    assert "At most 1 more may be removed for silence." in text
 
 
 def test_several_nodes_need_the_name_of_the_cluster() -> None:
@@ -147,6 +147,26 @@ def test_only_one_node_is_broken_at_a_time() -> None:
 def test_start_and_abort_name_what_stands_in_the_way() -> None:
     assert acts.plan("start", ("n1",), roomy()) == "n1 is running; there is nothing to start."
     assert acts.plan("abort", ("n1",), roomy()) == "n1 is online; there is no drain to abort."
+
+
+def test_what_is_frozen_is_not_started_but_thawed() -> None:
+    one, two, three = roomy().nodes
+    frame = replace(
+        roomy(),
+        nodes=(
+            replace(one, process="frozen", fault="freeze"),
+            replace(two, process="frozen"),
+            replace(three, process="exited"),
+        ),
+    )
+    assert acts.plan("start", ("n1",), frame) == "n1 is frozen: X then CONT, or H, thaws it."
+    assert acts.plan("start", ("n2",), frame) == "n2 is frozen: X then CONT thaws it."
+    assert acts.plan("start", ("n1", "n2"), frame) == "n1, n2 are frozen: X then CONT, or H, thaws them."
+    assert acts.plan("start", ("n1", "n3"), frame) == (Deed("start", "n3"),)
+    keymap = {**USUAL_KEYS, "kill": ("Z",), "heal": ()}
+    assert acts.plan("start", ("n1",), frame, keymap) == (
+        "n1 is frozen: Z then CONT, or “Heal all” in the palette, thaws it."
+    )
 
 
 def test_every_action_has_verbs_and_every_verb_an_action() -> None:

@@ -75,7 +75,7 @@ async def test_a_healthy_cluster_at_80_by_24() -> None:
     app, _ = app_of(frames.healthy())
     async with app.run_test(size=(80, 24)):
         text = screen_text(app)
-    assert "● HEALTHY  3/3 online  60 clients  lost 0 / 12,345" in text[0]
+    assert "● HEALTHY  3/3 online  60 clients        lost 0 / 12,345" in text[0]
     assert text[1].split()[:2] == ["NODE", "STATE"]
     assert [line.split()[:3] for line in text[3:5]] == [["n2", "●", "online"], ["n3", "●", "online"]]
     assert text[5].startswith("  n1     online for 5 m")
@@ -480,3 +480,11 @@ async def test_news_of_another_thread_is_drawn_at_once_and_news_after_the_end_hu
         await pilot.pause()
         assert "removed" in "\n".join(screen_text(app))
     await asyncio.to_thread(source.news)
+
+
+async def test_the_footer_names_the_cure_while_a_fault_is_on() -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=(120, 40)) as pilot:
+        assert "H Heal" not in screen_text(app)[-1]
+        await show(pilot, app, source, replace(frames.healthy(), nodes=(frames.node(fault="freeze"),)))
+        assert "H Heal" in screen_text(app)[-1]

@@ -87,7 +87,7 @@ def test_the_exact_guard_of_a_suspect() -> None:
     assert shown["removal"] == Fact("removal", "in 0.5–1.5 s unless it answers", Severity.WARNING)
     assert shown["verdict"].text == "suspect, 1.0 s ago, epoch 7, version 3"
     assert shown["link"].text == "frozen for 2.0 s"
-    assert shown["flapping"] == Fact("flapping", "1200 of 2000, which would quarantine it", Severity.WARNING)
+    assert shown["flapping"] == Fact("flapping", "1200 points; 2000 quarantine it", Severity.WARNING)
     assert words(model, T0 + 7)["removal"] == "within 0.5 s unless it answers"
 
 
@@ -179,15 +179,15 @@ def test_what_ails_it_is_listed_and_what_is_well_is_not() -> None:
         "cordoned": True,
     }
     model.apply(says("n1", state, T0 + 1, rev=2))
-    ails = next(section for section in of(model, T0 + 2).sections if section.name == "ails")
-    assert [fact.text for fact in ails.facts] == [
+    wrong = next(section for section in of(model, T0 + 2).sections if section.name == "problems")
+    assert [fact.text for fact in wrong.facts] == [
         "redis open, tries in 4 s",
         "room.1 stalled",
         "is away for it",
         "2 sessions lag",
     ]
     assert words(model, T0 + 2)["cordon"] == "keeps its clients, takes no new ones"
-    assert all(section.name != "ails" for section in of(well()).sections)
+    assert all(section.name != "problems" for section in of(well()).sections)
 
 
 def test_sessions_and_how_they_ended() -> None:

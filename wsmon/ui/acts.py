@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from wsmon.commands import KILL_SIGNALS, ROLL
+from wsmon.commands import KILL_SIGNALS, ROLL, USUAL_KEYS, Keymap
 from wsmon.protocol.frames import Json, ReadOnlyJson
 from wsmon.protocol.states import NodeState
 from wsmon.ui.render import preflight, values
+from wsmon.ui.render.footer import named
 from wsmon.ui.render.lines import EMPTY, MUTED, STRONG, TEXT, Line, Run, clip
 from wsmon.ui.screens.question import Answer, Asked
 from wsmon.views.frame import Frame, NodeRow
@@ -38,8 +39,8 @@ Plan: TypeAlias = str | tuple[Deed, ...] | Ask
 """A sentence why nothing is done, what is done at once, or what is asked before."""
 
 
-def plan(name: str, nodes: tuple[str, ...], frame: Frame) -> Plan:
-    """Return what the command `name` means for the nodes, as they are in `frame`."""
+def plan(name: str, nodes: tuple[str, ...], frame: Frame, keymap: Keymap = USUAL_KEYS) -> Plan:
+    """Return what the command `name` means for the nodes, as they are in `frame`; sentences name keys of `keymap`."""
     rows = tuple(row for row in frame.nodes if row.id in nodes)
     if name == "heal":
         return (Deed("heal", ""),)
@@ -51,7 +52,9 @@ def plan(name: str, nodes: tuple[str, ...], frame: Frame) -> Plan:
     match name:
         case "start":
             fit = tuple(row for row in rows if row.process in GONE_PROCESS or row.state is NodeState.LEFT)
-            return _now("start", fit) or _not(rows, "start", lambda row: row.process or row.state)
+            return (
+                _now("start", fit) or _frozen(rows, keymap) or _not(rows, "start", lambda row: row.process or row.state)
+            )
         case "abort":
             fit = tuple(row for row in rows if row.state is NodeState.DRAINING)
             return _now("abort", fit) or _not(rows, "abort", lambda row: row.state, "no drain to abort")
@@ -144,6 +147,20 @@ def _now(op: str, rows: tuple[NodeRow, ...]) -> tuple[Deed, ...]:
 def _not(rows: tuple[NodeRow, ...], op: str, word: Callable[[NodeRow], str], nothing: str = "") -> str:
     listed = ", ".join(f"{clip(row.id, 20)} is {word(row)}" for row in rows[:3])
     return f"{listed}; there is {nothing or f'nothing to {op}'}."
+
+
+def _frozen(rows: tuple[NodeRow, ...], keymap: Keymap) -> str:
+    """Return what makes the frozen ones of the nodes go on; nothing if none is frozen."""
+    frozen = [row for row in rows if row.process == "frozen"]
+    if not frozen:
+        return ""
+    listed = ", ".join(clip(row.id, 20) for row in frozen[:3])
+    ways = f"{named('kill', keymap)} then {KILL_SIGNALS[-1]}"
+    if any(row.fault for row in frozen):  # Whoever was stopped from outside is nothing that healing knows of.
+        ways += f", or {named('heal', keymap)},"
+    return (
+        f"{listed} {'is' if len(frozen) == 1 else 'are'} frozen: {ways} thaws {'it' if len(frozen) == 1 else 'them'}."
+    )
 
 
 def _asked(

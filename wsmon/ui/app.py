@@ -35,6 +35,7 @@ from wsmon.ui.keys import CommandProvider, bindings
 from wsmon.ui.pages import make
 from wsmon.ui.pages.page import Page
 from wsmon.ui.render import lines, moment, status
+from wsmon.ui.render.footer import healable, named
 from wsmon.ui.render.glyphs import Glyphs
 from wsmon.ui.render.glyphs import chosen as chosen_glyphs
 from wsmon.ui.terminal import TerminalDriver
@@ -53,10 +54,14 @@ if TYPE_CHECKING:  # Questions and help are imported when somebody wants them, n
 POLL_S: Final = 0.1
 SYSTEM_S: Final = 0.5
 """How often to look whether the terminal is still there, and whether the theme's file was changed."""
+LAYOUTS: Final = 1
+"""How often the first screen is laid out again before it stays as it is."""
 TOAST_MAX: Final = 200
 FRAME_S: Final = 0.5
 """Distance of two pictures of a replay."""
 FASTEST, SLOWEST = 64.0, 0.125
+NO_EARLIER, NO_LATER = "There is no earlier one.", "There is no later one."
+NONE_KEPT: Final = "No incident and no note in the last minutes."
 ENDED_BY_SIGNAL: Final = 128
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 _PAGES: Final = frozenset(str(name) for name in PageName)
@@ -133,6 +138,8 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._system_due = -math.inf
         self._asked_at = -math.inf
         """When the last question came up, in monotonic seconds."""
+        self._jumping: tuple[Player, int] | None = None
+        """A jump that waits until the marks on its way are known: where, and in which direction."""
         self._filtered: Pane | None = None
         """What the filter that is being typed is for."""
         chosen = self.look.textual()
@@ -244,7 +251,17 @@ class WsmonApp(App[int], inherit_bindings=False):
         if isinstance(self.live, Telling):
             self._tells = True
             self.live.news = partial(_tell, loop, partial(self._hear, loop))
-        self.call_after_refresh(self._when_shown)
+        self.call_after_refresh(self._begin, LAYOUTS)
+
+    def _begin(self, more: int) -> None:
+        """Send the first screen once it is laid out, and only then let others work: they would share the processor."""
+        if more:
+            self.call_after_refresh(self._begin, more - 1)
+            return
+        if self._terminal is not None:
+            self._terminal.settled()
+            self._send()
+        self._when_shown()
 
     def _look_for_another_theme(self, now: float) -> None:
         """Wear the theme anew if its file was changed; one that cannot be used changes nothing."""
@@ -280,7 +297,8 @@ class WsmonApp(App[int], inherit_bindings=False):
                 self._leave(ENDED_BY_SIGNAL + signal.SIGHUP)
                 return
             self._look_for_another_theme(now)
-        rests = self._look_for_news() and self._tells and self.source is self.live
+        self._land()
+        rests = self._look_for_news() and self._tells and self.source is self.live and self._jumping is None
         self._timer = loop.call_later(SYSTEM_S if rests else POLL_S, self._watch, loop)
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -338,7 +356,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._main(StatusBar).show(frame, paused=self.paused, armed=self.may_act, offset_s=offset_s)
         self._main(Banner).show(frame.ended)
         self._main(CaptionBar).show(frame.caption)
-        self._main(KeyBar).show(armed=self.may_act, replay=frame.playback is not None)
+        self._main(KeyBar).show(armed=self.may_act, playback=frame.playback, fault=healable(frame))
         page = self.page
         if page.is_mounted:
             page.show(frame, offset_s=offset_s)
@@ -401,6 +419,8 @@ class WsmonApp(App[int], inherit_bindings=False):
         if command.group is Group.ACT:
             if self.may_act:
                 await self._act(name)
+            else:
+                self.say(self._why_locked)
             return
         pane = self.screen.focused
         if not isinstance(pane, Pane):
@@ -421,6 +441,8 @@ class WsmonApp(App[int], inherit_bindings=False):
                 self._pause()
             case "live":
                 self._go_live()
+            case "back":
+                self._come_back()
             case "step":
                 self._step(1)
             case "step_back":
@@ -469,7 +491,7 @@ class WsmonApp(App[int], inherit_bindings=False):
 
         # What is shown may be held still; what is done depends on how things are now.
         nodes = tuple(row.id for row in self.page.targets())
-        match acts.plan(name, nodes, self._frame):
+        match acts.plan(name, nodes, self._frame, self.keymap):
             case str(sentence):
                 self.say(sentence)
             case acts.Ask(asked=asked, deeds=deeds):
@@ -497,6 +519,22 @@ class WsmonApp(App[int], inherit_bindings=False):
     def _takes_text(self) -> bool:
         return self.screen is self._question or isinstance(self.focused, Input)
 
+    def on_key(self, event: Key) -> None:
+        """Say why a key that would act does nothing here: it is not bound, so nothing else comes of it."""
+        if self.may_act or len(self.screen_stack) > 1 or self._takes_text:
+            return
+        if any(event.key in self.keymap[command.id] for command in BY_ID.values() if command.group is Group.ACT):
+            self.say(self._why_locked)
+
+    @property
+    def _why_locked(self) -> str:
+        """Why no key acts, and what to do about it."""
+        if self.source is not self.live:
+            return f"This is the past; {named('live', self.keymap)} goes back to live."
+        if not isinstance(self.live, LiveSource):
+            return "A recording cannot be acted on."
+        return f"Locked: {named('arm', self.keymap)} arms this console."
+
     def _answered(self, deeds: "Callable[[Answer], tuple[Deed, ...]]", answer: "Answer | None") -> None:
         if answer is not None and self.may_act:
             self._perform(deeds(answer), answer.reason)
@@ -507,7 +545,7 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     async def _arm(self) -> None:
         if self.source is not self.live or not isinstance(self.live, LiveSource):
-            self.say("A recording cannot be acted on.")
+            self.say(self._why_locked)
         elif self.armed:
             self._set_armed(on=False)
         else:
@@ -535,6 +573,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         return self.source if isinstance(self.source, Player) else None
 
     def _pause(self) -> None:
+        self._call_off()
         player = self._player
         if player is not None:
             playback = self.source.frame.playback
@@ -545,13 +584,20 @@ class WsmonApp(App[int], inherit_bindings=False):
 
     def _back(self) -> Player | None:
         """Return what is replayed; from live, go to the last minutes."""
-        if self._player is None and isinstance(self.live, LiveSource):
-            player = self.live.ring()
+        self._call_off()
+        if self._player is None:
+            player = self._ring()
             if player is None:
-                self.say("The last minutes are not kept here.")
                 return None
             self._turn_to(player)
         return self._player
+
+    def _ring(self) -> Player | None:
+        """Return the last minutes; say so if there are none."""
+        player = self.live.ring() if isinstance(self.live, LiveSource) else None
+        if player is None:
+            self.say("The last minutes are not kept here.")
+        return player
 
     def _turn_to(self, source: FrameSource) -> None:
         """Draw from another source."""
@@ -564,7 +610,15 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._bind_acts()
         self._show(self._frame)
 
+    def _come_back(self) -> None:
+        """Leave the past, or the held picture, when nothing else is open; a recording has no other place to go to."""
+        if self.source is self.live and self._player is not None:
+            self._call_off()
+        else:
+            self._go_live()
+
     def _go_live(self) -> None:
+        self._call_off()
         player = self._player
         if self.source is not self.live:
             self._turn_to(self.live)
@@ -587,18 +641,54 @@ class WsmonApp(App[int], inherit_bindings=False):
             player.hold(on=True)
 
     def _jump(self, step: int) -> None:
-        """Go to the next incident or note, or the one before."""
-        player = self._back()
-        playback = None if player is None else player.frame.playback
-        if player is None or playback is None:
+        """Go to the next incident or note, or the one before; from live, to the latest of the last minutes."""
+        player = self._player
+        if player is None:
+            if step > 0:
+                self.say(NO_LATER)
+                return
+            if self._jumping is not None:
+                return  # It is on its way.
+            player = self._ring()
+            if player is None:
+                return
+        self._jumping = player, step
+        self._land()
+
+    def _land(self) -> None:
+        """Make the jump that was asked for, if the marks on its way are known; live stays in sight until then."""
+        if self._jumping is None:
             return
-        marks = [
-            at for at in playback.marks if (at > playback.at + FRAME_S if step > 0 else at < playback.at - FRAME_S)
-        ]
-        if not marks:
-            self.say("There is no later one." if step > 0 else "There is no earlier one.")
+        player, step = self._jumping
+        playback = player.frame.playback
+        assert playback is not None, "a player says where it stands"
+        shown = player is self.source
+        at = playback.at if shown else math.inf
+        if step > 0:
+            mark = next((mark for mark in playback.marks if mark > at + FRAME_S), None)
+            known = mark is not None or playback.looked_to >= playback.end_at
+        else:
+            mark = next((mark for mark in reversed(playback.marks) if mark < at - FRAME_S), None)
+            known = playback.looked_to >= min(at, playback.end_at)
+        if not known:
             return
-        player.seek(marks[0] if step > 0 else marks[-1])
+        self._jumping = None
+        if mark is None:
+            self.say(NO_LATER if step > 0 else NO_EARLIER if shown else NONE_KEPT)
+            if not shown:
+                player.close()
+            return
+        if not shown:
+            self._turn_to(player)
+        player.seek(mark)
+
+    def _call_off(self) -> None:
+        """Make no jump that still waits."""
+        if self._jumping is not None:
+            player, _ = self._jumping
+            self._jumping = None
+            if player is not self.source:
+                player.close()
 
     def _speed(self, factor: float) -> None:
         player = self._player

@@ -22,7 +22,10 @@ SYNC_FROM: Final = 256
 WIDE: Final = 4_096
 """Bytes; what carries that in one piece carries any usual frame."""
 SETTLES_S: Final = 0.08
-"""Textual lays the first screen out twice; what it draws before the second time would be sent for nothing."""
+"""Textual lays the first screen out twice; what it draws before the second time would be sent for nothing.
+
+Nobody waits longer for `settled`.
+"""
 CAUSE_S: Final = 0.2
 """What is drawn so soon after a key was caused by the key."""
 
@@ -73,6 +76,10 @@ class Display:
     def holds_s(self) -> float:
         """How long nothing is sent yet."""
         return 0.0 if self._begins_at is None else max(0.0, self._begins_at - self._clock())
+
+    def settled(self) -> None:
+        """The first screen is laid out: it may be sent."""
+        self._begins_at = float("-inf")
 
     @property
     def rests(self) -> bool:

@@ -56,7 +56,7 @@ def node_detail(model: ClusterModel, shown: str | None, heard: Voices) -> NodeDe
         Section("why", tuple(_guard(model, node, stands, target, heard, speaks=not old))),
         Section("cost", tuple(_cost(model, item, heard.now))),
         Section("at work", tuple(_work(state, peer, heard.now, old=old))),
-        Section("ails", tuple(_ailments(model, item, state, peer, heard.now))),
+        Section("problems", tuple(_ailments(model, item, state, peer, heard.now))),
         Section("sessions", tuple(_continuity(state, old=old))),
         Section("process", tuple(_identity(node, peer, row, item, heard))),
     )
@@ -121,11 +121,11 @@ def _guard(
     penalty = count(target, "penalty")
     if penalty:
         worse = Severity.WARNING if penalty >= PENALTY_QUARANTINE / 2 else Severity.INFO
-        yield Fact("flapping", f"{penalty} of {PENALTY_QUARANTINE}, which would quarantine it", worse)
+        yield Fact("flapping", f"{penalty} points; {PENALTY_QUARANTINE} quarantine it", worse)
     yield from _decided(node, checker, now)
     if speaks and node.word is not None and node.word is not stands.state:
         word_at = node.word_at or None
-        yield Fact("own word", f"{node.word}{_for(word_at, now)}", Severity.QUIET)
+        yield Fact("it says", f"{node.word}{_for(word_at, now)}", Severity.QUIET)
 
 
 def _probe(

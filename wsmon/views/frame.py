@@ -5,6 +5,7 @@ length), nothing has to be looked up. `None` means unknown and is drawn as such,
 Times named `at` are Unix seconds, durations end in `_s` or `_ms`.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -355,6 +356,8 @@ class Playback:
     """What is wrong with the recording, if anything."""
     marks: tuple[float, ...] = ()
     """Incidents and markers on the way, oldest first."""
+    looked_to: float = math.inf
+    """Up to which moment the recording has been looked through for them; infinite: all are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

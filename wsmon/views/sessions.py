@@ -303,7 +303,7 @@ def _waited(chapter: Chapter, after: Chapter | None, now: float) -> str:
         return f"waits {planned_s:.2f} s{source}" + (f", {left_s:.1f} s left" if left_s > 0 else ", and is due")
     if after.kind is ChapterKind.TRIED:
         return f"waited {max(0.0, after.at - chapter.at):.2f} s{source}"
-    return f"was to wait {planned_s:.2f} s{source}"
+    return f"meant to wait {planned_s:.2f} s{source}"
 
 
 def _try(chapter: Chapter) -> str:

@@ -17,6 +17,8 @@ from wsmon.views.incidents_frame import Card, IncidentRow
 
 SIDE_BY_SIDE: Final = 160
 """From this width on the card stands beside the list."""
+TOLD_AFTER_S: Final = 0.25
+"""What begins an incident reaches wsmon within this; at its very moment nobody knows of it."""
 
 
 class IncidentTable(LiveTable[IncidentRow]):
@@ -160,11 +162,11 @@ class IncidentsPage(Page):
         self.post_message(self.LooksElsewhere())
 
     def on_live_table_opened(self, message: LiveTable.Opened) -> None:
-        """Go to the moment at which it began."""
+        """Go to where it has just begun: it is in the list there."""
         message.stop()
         row = self.table.selected
         if row is not None:
-            self.post_message(self.GoTo(row.at))
+            self.post_message(self.GoTo(row.at + TOLD_AFTER_S))
 
     def on_resize(self, event: Resize) -> None:
         """Put the two beside each other where there is room."""

@@ -42,7 +42,7 @@ _TONES: Final = {
     Severity.WARNING: Tone.WARNING,
     Severity.BAD: Tone.BAD,
 }
-_GLYPHS: Final = {
+GLYPHS: Final = {
     "live": "●",
     "idle": "◌",
     "subscribing": "◔",
@@ -162,7 +162,7 @@ def _channel_state(row: ChannelRow) -> Cell:
     ink = Ink(_TONES[row.severity], bold=row.severity is Severity.WARNING)
     if row.old_s is not None:
         return f"? stale {values.age(row.old_s)}", FAINT
-    return f"{_GLYPHS.get(row.state, '?')} {word}", (TEXT if row.state else FAINT) if calm else ink
+    return f"{GLYPHS.get(row.state, '?')} {word}", (TEXT if row.state else FAINT) if calm else ink
 
 
 def _number(number: int | None, ink: Ink = TEXT) -> Cell:
@@ -175,7 +175,7 @@ def _behind(row: ChannelRow) -> Cell:
 
 def _feeds(row: ChannelRow) -> Cell:
     """Return a glyph for each node, in the order of the nodes."""
-    return "".join("?" if feed.old_s is not None else _GLYPHS.get(feed.state, "?") for feed in row.feeds), MUTED
+    return "".join("?" if feed.old_s is not None else GLYPHS.get(feed.state, "?") for feed in row.feeds), MUTED
 
 
 def _where(row: ChannelRow) -> Cell:

@@ -238,7 +238,7 @@ def opened(row: EventRow, width: int, height: int, offset_s: float) -> tuple[Lin
     told: Line = (
         Run("told by ", MUTED),
         Run(clip(row.source or source, 32), TEXT),
-        Run(f" as number {seq} of its life {boot}", MUTED),
+        Run(f", event {seq} of run {boot}", MUTED),
     )
     rest = [*_stacked(facts, width - 3, most=max(1, height - 4)), told]
     room = max(1, height - 1 - len(rest))

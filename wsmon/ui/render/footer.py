@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from wsmon.commands import COMMANDS, USUAL_KEYS, Confirm, Group, Keymap, UiCommand
+from wsmon.commands import BY_ID, COMMANDS, USUAL_KEYS, Confirm, Group, Keymap, UiCommand
 from wsmon.ui.render.caption import broken
 from wsmon.ui.render.lines import (
     ACCENT,
@@ -20,6 +20,7 @@ from wsmon.ui.render.lines import (
     length_of,
     on,
 )
+from wsmon.views.frame import Frame
 
 _NAMES: Final = {
     "question_mark": "?",
@@ -67,8 +68,20 @@ _KEPT: Final = ("quit", "help", "live", "pages")
 _REPLAY: Final = ("step_back", "step", "incident_previous", "incident_next", "faster", "live")
 
 
-def footer(width: int, *, armed: bool, replay: bool = False, keymap: Keymap = USUAL_KEYS) -> Line:
-    """Return the keys for the foot of the screen, as many as fit; leaving and help always do."""
+def footer(
+    width: int,
+    *,
+    armed: bool,
+    replay: bool = False,
+    past: bool = False,
+    fault: bool = False,
+    keymap: Keymap = USUAL_KEYS,
+) -> Line:
+    """Return the keys for the foot of the screen, as many as fit; leaving and help always do.
+
+    `past`: what is replayed are the last minutes; the way back to live stands first then.
+    `fault`: something is broken on purpose; a console that may act names the key that ends it.
+    """
     shown: list[tuple[str, str, str]] = []
     commands = [command for command in allowed(armed=armed) if keymap[command.id]]
     for command in commands:
@@ -81,17 +94,54 @@ def footer(width: int, *, armed: bool, replay: bool = False, keymap: Keymap = US
         digits = f"{pages[0]}–{pages[-1]}" if pages == list("123456") else pages[0]
         at = next((y for y, entry in enumerate(shown) if entry[0] in {"open", "filter"}), len(shown))
         shown.insert(at, ("pages", digits, "Pages"))
+    if past:
+        shown.sort(key=lambda entry: entry[0] != "live")
     gap = 2
-    while shown and sum(len(key) + len(label) + 1 + gap for _, key, label in shown) > width:
+    while shown and _cells(shown, gap) > width:
         if gap > 1:
             gap -= 1
             continue
         spare = [entry for entry in shown if entry[0] not in _KEPT]
         shown.remove(spare[-1] if spare else shown[0])
+    if fault and armed and not replay and keymap["heal"]:
+        shown = _with_cure(shown, width, gap, keymap)
     runs: list[Run] = []
     for _, key, label in shown:
         runs += [Run(" " + key, _KEY), Run(f" {label}", MUTED), Run(" " * (gap - 1), MUTED)]
     return on(fitted((run for run in runs if run.text), width), Ground.BAR)
+
+
+def _cells(shown: Sequence[tuple[str, str, str]], gap: int) -> int:
+    return sum(len(key) + len(label) + 1 + gap for _, key, label in shown)
+
+
+def _with_cure(shown: list[tuple[str, str, str]], width: int, gap: int, keymap: Keymap) -> list[tuple[str, str, str]]:
+    """Return the keys and the one that heals: where there is room, or else in the place of some that help less now.
+
+    The distance between keys stays as it is: they are to stand where they stood as far as possible.
+    """
+    cure = ("heal", key_name(keymap["heal"][0]), "Heal")
+    ids = [entry[0] for entry in shown]
+    at = next((ids.index(name) for name in ("pause", "help") if name in ids), 0)
+    longer = [*shown[:at], cure, *shown[at:]]
+    for spare in ("palette", "start", "pause", "filter", "open", "kill", "drain", ""):
+        if _cells(longer, gap) <= width:
+            return longer
+        longer = [entry for entry in longer if entry[0] != spare]
+    return shown
+
+
+def healable(frame: Frame) -> bool:
+    """Return whether something is broken on purpose that healing would end; who was killed has to be started."""
+    return any(row.fault not in {"", "kill"} for row in frame.nodes) or any(
+        service.state == "frozen" for service in frame.services
+    )
+
+
+def named(command: str, keymap: Keymap = USUAL_KEYS) -> str:
+    """Return the key of a command for a sentence; one without a key is in the palette."""
+    keys = keymap[command]
+    return key_name(keys[0]) if keys else f"“{BY_ID[command].label}” in the palette"
 
 
 def help_lines(width: int, *, armed: bool, keymap: Keymap = USUAL_KEYS) -> tuple[Line, ...]:

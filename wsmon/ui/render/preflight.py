@@ -204,7 +204,7 @@ def _floor(frame: Frame) -> Line:
     if removed is None or allowed is None:
         return EMPTY
     room = max(0, allowed - removed)
-    words = f"Silence may remove {room} more before the panic floor holds."
+    words = f"{f'At most {room}' if room else 'No'} more may be removed for silence."
     return (Run(words, MUTED if room else WARNING),)
 
 

@@ -60,14 +60,17 @@ def status(
     problems = header.problems or header.notices
     word = Ink(tone if tone in {Tone.WARNING, Tone.BAD} else Tone.TEXT, bold=True)
     left: Line = (
+        # By the width alone: what follows must not move sideways when something happens.
+        Run(" wsmon " if width >= 100 else " ", MUTED),
         Run(clip(header.cluster, 20), STRONG),
         GAP,
         Run(f"{glyph} ", Ink(tone)),
         Run(said, word),
         GAP,
     )
+    clock = values.clock(header.at, offset_s)
     if playback is not None:
-        mode = _replay(playback, roomy=width >= 100)
+        mode = _replay(playback, clock, roomy=width >= 100)
     else:
         mode = _mode(paused=paused, armed=armed, ended=ended, roomy=width >= 100)
         if recording:
@@ -75,8 +78,8 @@ def status(
             ill = recording != "rec"
             words = clip(recording, 30) if ill and width >= 100 else "REC!" if ill else "REC"
             mode = (Run(words, Ink(Tone.BAD, bold=True)), GAP, *mode)
-    right = (*mode, Run(f"  {values.clock(header.at, offset_s)} ", MUTED))
-    room = width - length_of(left) - length_of(right) - 1
+    right = mode if playback is not None and playback.twin else (*mode, Run(f"  {clock} ", MUTED))
+    room = width - length_of(left) - length_of(right)
     lost = _lost(header)
     if problems:
         # How many messages were lost stays in sight; the counts are in the table anyway.
@@ -95,12 +98,7 @@ def status(
             # At the right like beside problems: it must not be looked for when something happens.
             right = (*lost, GAP, *right)
             room -= length_of(lost) + 2
-    brand = Run(" wsmon ", MUTED)
-    # What follows problems needs its distance; the other parts bring their own.
-    spare = room - length_of(middle) - (2 if problems else 0)
-    bar = on(
-        spread((brand if spare + 1 >= len(brand.text) else Run(" ", MUTED), *left, *middle), right, width), Ground.BAR
-    )
+    bar = on(spread((*left, *middle), right, width), Ground.BAR)
     if playback is None:
         return bar
     # One tone for all: on an inverted bar colours would be grounds, and loud.
@@ -175,14 +173,17 @@ def _lost(header: Header) -> Line:
     )
 
 
-def _replay(playback: Playback, *, roomy: bool) -> Line:
-    """Return where a replay stands: how fast it goes, and how far it is from its end."""
+def _replay(playback: Playback, clock: str, *, roomy: bool) -> Line:
+    """Return where a replay stands: how fast it goes, and how far it is from its end.
+
+    Of the last minutes the clock is a part of it: that it is not now is what has to be seen.
+    """
     behind = max(0.0, playback.end_at - playback.at)
     pace = "held" if playback.held else f"{playback.speed:g}×"
-    word = "TWIN" if playback.twin else "REPLAY"
     far = f" {MINUS}{values.age(behind)}" if behind >= 1 else ""
+    words = f" PAST {clock} {pace}{far if roomy else ''} " if playback.twin else f" REPLAY {pace}{far} "
     note = (Run(clip(playback.note, 24), STRONG), GAP) if roomy and playback.note else ()
-    return (*note, Run(f" {word} {pace}{far} ", STRONG))
+    return (*note, Run(words, STRONG))
 
 
 def _mode(*, paused: bool, armed: bool, ended: bool, roomy: bool) -> Line:

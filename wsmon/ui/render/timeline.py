@@ -199,20 +199,16 @@ def facts(timeline: Timeline, width: int) -> Line:
         parts.append((Run(f"median {values.seconds(timeline.median_s)}", MUTED),))
     if timeline.slowest_s is not None:
         parts.append((Run(f"slowest {values.seconds(timeline.slowest_s)}", MUTED),))
-    ever = ways(timeline.resumes)
-    if parts and ever:
-        # Beside those who are away or back just now it has to be said that this is about all there ever were.
-        ever = ((Run("ever ", MUTED), *ever[0]), *ever[1:])
-    return joined([*parts, *ever], width)
+    return joined([*parts, *ways(timeline.resumes)], width)
 
 
 def ways(resumes: Resumes) -> tuple[Line, ...]:
     """Return in which ways, and how fast, clients came back since the beginning."""
-    named = (("ring", resumes.ring, MUTED), ("log", resumes.log, MUTED), ("resync", resumes.resync, WARNING))
+    named = (("from memory", resumes.ring, MUTED), ("from log", resumes.log, MUTED), ("anew", resumes.resync, WARNING))
     runs: list[Run] = []
     for word, number, ink in named:
         if number:
-            runs += [*([Run(", ", MUTED)] if runs else []), Run(f"{word} {values.count(number)}", ink)]
+            runs += [Run(", " if runs else "so far ", MUTED), Run(f"{values.count(number)} {word}", ink)]
     parts: list[Line] = [tuple(runs)] if runs else []
     if resumes.p50_ms is not None or resumes.p99_ms is not None:
         p50, p99 = (values.seconds(None if ms is None else ms / 1_000) for ms in (resumes.p50_ms, resumes.p99_ms))

@@ -4,6 +4,7 @@ from wsmon.commands import Keymap
 from wsmon.ui.render import footer
 from wsmon.ui.render.lines import Line
 from wsmon.ui.widgets.pane import Pane
+from wsmon.views.frame import Playback
 
 
 class KeyBar(Pane):
@@ -13,15 +14,26 @@ class KeyBar(Pane):
         super().__init__(id="keys")
         self._keymap = keymap
         self._armed = armed
-        self._replay = False
+        self._playback: Playback | None = None
+        self._fault = False
 
-    def show(self, *, armed: bool, replay: bool) -> None:
-        """Show the keys of another mode."""
-        self._armed, self._replay = armed, replay
+    def show(self, *, armed: bool, playback: Playback | None, fault: bool = False) -> None:
+        """Show the keys of another mode; `fault`: something is broken on purpose."""
+        self._armed, self._playback, self._fault = armed, playback, fault
         self.redraw()
 
     def picture(self, width: int, height: int) -> tuple[Line, ...]:
         """Return the keys."""
         if not height:
             return ()
-        return (footer.footer(width, armed=self._armed, replay=self._replay, keymap=self._keymap),)
+        playback = self._playback
+        past = playback is not None and playback.twin
+        line = footer.footer(
+            width,
+            armed=self._armed,
+            replay=playback is not None,
+            past=past,
+            fault=self._fault,
+            keymap=self._keymap,
+        )
+        return (line,)
