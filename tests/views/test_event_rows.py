@@ -205,12 +205,12 @@ SENTENCES: tuple[tuple[EventBody, Severity, str], ...] = (
     (
         ActionDone(actor={"user": "ann", "host": "h"}, op="drain", target="n1", reason="new kernel"),
         Severity.INFO,
-        "operator ann: drain n1: new kernel",
+        "by ann: drain n1: new kernel",
     ),
     (
         ActionDone(actor={"user": 7}, op="drain", target="n1", ok=False),
         Severity.WARNING,
-        "operator somebody: drain n1 was refused",
+        "by somebody: drain n1 was refused",
     ),
     (
         Unrecognised(

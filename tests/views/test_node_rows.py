@@ -128,7 +128,7 @@ def test_a_removed_node_tells_when_and_why_and_what_became_of_its_process() -> N
     model.apply(gone("n1", at))
     all_beat(model, at + 12, but=("n1",))
     shown = row(model, at + 12)
-    assert shown.why == "removed 12 s ago: heartbeat 3/3 missed; its process is gone (SIGKILL)"
+    assert shown.why == "removed 12 s ago: its process is gone (SIGKILL); heartbeat 3/3 missed"
     assert shown.reason == "heartbeat 3/3 missed"
     assert (shown.process, shown.pid, shown.uptime_s, shown.connections, shown.messages_in_s) == (
         "exited",

@@ -96,6 +96,8 @@ def event_row(event: EventFrame) -> EventRow:
 def _row(event: EventFrame, body: EventBody, at: float) -> EventRow:
     severity, text = sentence(body)
     node, client = getattr(body, "node", None), getattr(body, "client", None)
+    if isinstance(body, FaultStarted | FaultEnded) and "-" not in body.target:
+        node = body.target  # Of a link it would be no process.
     return EventRow(
         key=(_key(event.source), event.boot, event.seq),
         at=at,
@@ -197,8 +199,8 @@ def sentence(body: EventBody) -> tuple[Severity, str]:
             user = actor.get("user")
             who = name(user) if isinstance(user, str) and user else "somebody"
             if ok:
-                return Severity.INFO, f"operator {who}: {name(op)} {name(target)}{_because(reason)}"
-            return Severity.WARNING, f"operator {who}: {name(op)} {name(target)} was refused{_because(reason)}"
+                return Severity.INFO, f"by {who}: {name(op)} {name(target)}{_because(reason)}"
+            return Severity.WARNING, f"by {who}: {name(op)} {name(target)} was refused{_because(reason)}"
         case Unrecognised(kind=kind, fields=fields):
             pairs = [f"{clean(key, 24)}={_short(value)}" for key, value in list(fields.items())[:FIELDS_SHOWN]]
             more = " …" if len(fields) > FIELDS_SHOWN else ""

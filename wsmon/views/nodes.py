@@ -21,6 +21,7 @@ LOOK_KEPT_S = 8.0
 """What our own look at `/health` found is shown for so long; a node that answers is looked at every five seconds."""
 REASON_LONGEST = 160
 GONE = "its process is gone"
+FROZEN = "its process is frozen"
 BREAKERS_MAX = 4
 """Breakers looked at; a node has one or two."""
 _FEED_WORDS = {
@@ -230,12 +231,14 @@ def _why(stands: Standing, own: ReadOnlyJson, target: ReadOnlyJson, process: Rea
     if status in DEAD_WORDS:
         ended = clean(text(process, "exit") or "", 32)
         how = f" ({ended})" if ended else ""
-        return f"{story}{how}" if GONE in story else f"{story}; {GONE}{how}"
-    if status != "frozen":
-        return story
-    # What says most comes first: the end of a sentence is what is cut on a narrow screen.
-    head, colon, rest = story.partition(": ")
-    return f"{head}: its process is frozen; {rest}" if colon else f"{story}; its process is frozen"
+        return f"{story}{how}" if GONE in story else _because(f"{GONE}{how}", story)
+    return _because(FROZEN, story) if status == "frozen" else story
+
+
+def _because(cause: str, story: str) -> str:
+    """Return the story with what says most before the rest of its reasons: its end is what a narrow screen cuts."""
+    state, colon, rest = story.partition(": ")
+    return f"{state}: {cause}; {rest}" if colon else f"{story}; {cause}"
 
 
 def _price(model: ClusterModel, item: str, stands: Standing, now: float) -> str:
