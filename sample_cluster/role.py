@@ -20,6 +20,7 @@ import psutil
 from sample_cluster.config import Profile
 from sample_cluster.membership import Membership
 from sample_cluster.redis_link import RedisClient, connect_redis
+from wsmon.agent.cancellation import end
 from wsmon.agent.server import AdminServer, Identity, new_boot
 from wsmon.protocol.frames import JsonObject
 from wsmon.protocol.registry import ENTRY_TTL_S, Keys, RegistryEntry
@@ -123,7 +124,7 @@ async def run_role(settings: RoleSettings, serve: Callable[[Role], Awaitable[Non
         await serve(role)
     finally:
         for task in tasks:
-            task.cancel()
+            await end(task)
         await asyncio.gather(*tasks, return_exceptions=True)
         await role.membership.leave()
         await role.agent.close()

@@ -8,6 +8,7 @@ from sample_cluster.checker.http_probe import get_health
 from sample_cluster.checker.redis_plane import RedisPlane
 from sample_cluster.checker.service import Checker
 from sample_cluster.role import Role, RoleSettings, run_role
+from wsmon.agent.cancellation import end
 from wsmon.protocol.frames import Command, ReadOnlyJson
 
 
@@ -39,8 +40,8 @@ async def _serve(role: Role) -> None:
     running = asyncio.create_task(checker.run(), name="checker")
     stopping = asyncio.create_task(role.stopping.wait(), name="stopping")
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    running.cancel()
+    await end(stopping)
+    await end(running)
     with contextlib.suppress(asyncio.CancelledError):
         await running
     await checker.resign()

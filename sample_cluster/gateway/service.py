@@ -18,7 +18,7 @@ from sample_cluster.gateway.entry import Load
 from sample_cluster.gateway.ports import AskToMove, HealthTable, Teller
 from sample_cluster.gateway.relay import Relay, Tune
 from sample_cluster.gateway.sockets import Silence, tune
-from wsmon.agent.cancellation import obey_cancellation
+from wsmon.agent.cancellation import end, obey_cancellation
 from wsmon.errors import WsmonError
 from wsmon.protocol.events import BreakerChanged, TunnelsCut
 from wsmon.protocol.frames import JsonObject
@@ -223,6 +223,7 @@ async def run_until(stopping: asyncio.Event, gateway: Gateway) -> None:
         waiting.cancel()
         running.cancel()
         await gateway.close()
+        await end(running)
     with contextlib.suppress(asyncio.CancelledError):
         await running
 

@@ -11,6 +11,7 @@ from sample_cluster.node.admin import register_operations
 from sample_cluster.node.fence import Guard, NodeLoop
 from sample_cluster.node.server import Node
 from sample_cluster.role import Role, RoleSettings, run_role
+from wsmon.agent.cancellation import end
 
 __all__ = ["NodeLoop", "run_node"]
 
@@ -61,7 +62,7 @@ async def _serve(role: Role, node: Node, host: str, port: int) -> None:
         node.drain(deadline_s=role.settings.profile.drain_deadline_s, rate=None)
         await node.drained()
         for task in tasks:
-            task.cancel()
+            await end(task)
 
 
 async def _publish(role: Role, node: Node) -> None:

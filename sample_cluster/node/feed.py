@@ -33,7 +33,7 @@ from sample_cluster.errors import RemoteProtocolError, StoreUnavailableError
 from sample_cluster.node.hub import Hub
 from sample_cluster.node.store import Store
 from sample_cluster.redis_link import REDIS_ERRORS, FanOut, Heard, Ponged, Subscribed, open_fan_out
-from wsmon.agent.cancellation import obey_cancellation
+from wsmon.agent.cancellation import end, obey_cancellation
 from wsmon.protocol.events import BreakerChanged, EventBody, FeedChanged
 
 log = logging.getLogger(__name__)
@@ -254,6 +254,8 @@ class Feeds:
             self._fan_out = None
             for task in tasks:
                 task.cancel()
+            for task in tasks:
+                await end(task)
             await asyncio.gather(*tasks, return_exceptions=True)
             await fan_out.aclose()
 

@@ -136,6 +136,7 @@ class Node:
             obey_cancellation()
             self._fenced.clear()
             key = await self._register()
+            obey_cancellation()
             if self._fenced.is_set():
                 continue  # What was registered is an earlier life.
             self._services = Services(

@@ -1,5 +1,7 @@
 """Two sessions talk to each other without any I/O."""
 
+from itertools import pairwise
+
 import pytest
 
 from wsmon.errors import LocalProtocolError, RemoteProtocolError
@@ -121,6 +123,22 @@ def test_an_unchanged_state_is_not_sent_but_a_beat_is_every_second() -> None:
     assert pair.exchange(now=0.9) == []
     assert pair.served.deadline == BEAT_S
     assert pair.exchange(now=1.0) == [Beat(rev=1, at=1.0, lag_ms=0.0)]
+
+
+def test_beats_go_with_the_states_of_a_watcher_that_wants_one_a_second() -> None:
+    pair = Pair()
+    pair.watch.pace(1_000)
+    pair.log.publish({"x": 0}, at=0.0)
+    pair.exchange(now=0.0)
+    took = {}
+    for tick in range(1, 60):
+        pair.log.publish({"x": tick}, at=0.0)
+        told = pair.exchange(now=0.3 + tick / 10)
+        if told:
+            took[tick] = [type(item) for item in told]
+    beats = [tick for tick, kinds in took.items() if Beat in kinds]
+    assert all(later - earlier <= 10 for earlier, later in pairwise(beats))
+    assert list(took.values())[-4:] == [[StateChanged, Beat]] * 4
 
 
 def test_a_slow_watcher_gets_one_fresh_snapshot_instead_of_a_queue() -> None:

@@ -11,7 +11,7 @@ import redis.exceptions
 from wsmon.agent import redis_client
 from wsmon.model.inputs import Input, RedisSeen
 from wsmon.protocol.registry import Keys
-from wsmon.sources.redis_stream import INFO_EVERY_S, TABLES_EVERY_S, RedisSource, info_of
+from wsmon.sources.redis_stream import CALM_EVERY_S, INFO_EVERY_S, TABLES_EVERY_S, RedisSource, info_of
 
 
 class FakeRedis:
@@ -21,6 +21,8 @@ class FakeRedis:
         self.away = False
         self.answer: dict[str, Any] | Exception = {"role": "master", "instantaneous_ops_per_sec": 40}
         self.asked: list[float] = []
+        self.source: RedisSource | None = None
+        """Who reads it."""
 
     async def _reply(self, reply: Any) -> Any:
         if self.away:
@@ -65,7 +67,7 @@ async def watched(fake: FakeRedis, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         if isinstance(item, RedisSeen):
             told.append(item)
 
-    source = RedisSource("redis://nowhere", Keys("demo"), asyncio.get_running_loop().time)
+    source = fake.source = RedisSource("redis://nowhere", Keys("demo"), asyncio.get_running_loop().time)
     task = asyncio.get_running_loop().create_task(source.run(emit))
     try:
         yield told
@@ -104,7 +106,10 @@ async def test_redis_that_comes_back_is_asked_at_once(monkeypatch: pytest.Monkey
 async def test_a_lost_stream_makes_the_tables_find_out_before_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRedis()
     async with watched(fake, monkeypatch) as told:
-        await asyncio.sleep(TABLES_EVERY_S + 0.1)
+        await asyncio.sleep(TABLES_EVERY_S / 2)
+        assert fake.source is not None
+        fake.source.calm(True)
+        await asyncio.sleep(TABLES_EVERY_S / 2 + CALM_EVERY_S + 0.1)
         read = len(told)
         fake.away = True
         await asyncio.sleep(1.0)

@@ -43,6 +43,8 @@ from wsmon.protocol.states import Role
 REVISIONS_KEPT = 64
 EVENTS_QUEUED = 1_024
 BEAT_S = 1.0
+BEAT_EARLY = 0.9
+"""A beat that is due within this part of the pace goes with a state: its watcher wakes once instead of twice."""
 HELLO_WITHIN_S = 3.0
 SILENCE_S = 5.0
 """A watcher that hears nothing for this long, five beats, says that the peer is silent."""
@@ -180,6 +182,8 @@ class ServedSession:
             texts.append(self._log.since(self._sent_rev))
             self._sent_rev = self._log.rev
             self._state_due = now + self._interval_s
+            if self._beat_due - now < BEAT_EARLY * min(self._interval_s, BEAT_S):
+                self._beat_due = now
         elif self._subscribed and self._sent_rev is None:
             texts.append(self._log.since(None))
             self._sent_rev = self._log.rev

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from wsmon.agent.client import AdminClient, open_admin
 from wsmon.errors import ProtocolError, UnreachableError, UsageError
@@ -61,7 +61,7 @@ class AdminWatch:
         self._every_ms = every_ms
         for watched in self._watched.values():
             if watched.client is not None:
-                self._tasks.create_task(watched.client.pace(every_ms), name=f"pace-{watched.name}")
+                self._run(watched.client.pace(every_ms), name=f"pace-{watched.name}")
 
     def client(self, name: str) -> AdminClient | None:
         """Return the open connection to `name`, if there is one."""
@@ -69,8 +69,14 @@ class AdminWatch:
         return None if watched is None else watched.client
 
     def _start(self, watched: "_Watched") -> None:
+        self._run(self._keep(watched), name=f"watch-{watched.name}")
+
+    def _run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         assert self._tasks is not None
-        self._tasks.create_task(self._keep(watched), name=f"watch-{watched.name}")
+        try:
+            self._tasks.create_task(work, name=name)
+        except RuntimeError:  # Everything is about to end.
+            work.close()
 
     async def _keep(self, watched: "_Watched") -> None:
         delay_s = RETRY_FIRST_S

@@ -45,6 +45,7 @@ class LiveCluster:
         self._admin = AdminWatch(clock)
         self._processes = ProcessSource(clock)
         self._probes = HttpProbes(clock)
+        self._redis: RedisSource | None = None
         self._emit: Callable[[Input], None] = lambda _: None
 
     def client(self, name: str) -> AdminClient | None:
@@ -54,6 +55,8 @@ class LiveCluster:
     def calm(self, on: bool) -> None:  # noqa: FBT001  # A word of the engine's, passed on.
         """Listen less closely while nothing is under way."""
         self._admin.calm(on)
+        if self._redis is not None:
+            self._redis.calm(on)
 
     async def run(self, emit: Callable[[Input], None]) -> None:
         """Tell everything until cancelled."""
@@ -66,8 +69,8 @@ class LiveCluster:
             if descriptor.supervisor is not None:
                 self._admin.want(SUPERVISOR, descriptor.supervisor)
             if descriptor.redis is not None:
-                redis = RedisSource(descriptor.redis, Keys(descriptor.cluster), self._clock)
-                tasks.create_task(redis.run(self._notice), name="redis")
+                self._redis = RedisSource(descriptor.redis, Keys(descriptor.cluster), self._clock)
+                tasks.create_task(self._redis.run(self._notice), name="redis")
             tasks.create_task(self._processes.run(emit), name="processes")
             tasks.create_task(self._probes.run(emit), name="http")
 

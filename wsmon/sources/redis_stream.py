@@ -1,6 +1,6 @@
 """Redis: who is registered, what the checker holds true, and the stream of events.
 
-The tables are read every two seconds, and at once when the verdicts' stream moves or a connection is lost; events come
+The tables are read every second, in calm every two, and at once when the verdicts' stream moves or a connection is lost; events come
 from their stream. Every few seconds the server is asked what it is and how much it does.
 """
 
@@ -19,7 +19,9 @@ from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, 
 
 log = logging.getLogger(__name__)
 
-TABLES_EVERY_S = 2.0
+TABLES_EVERY_S: Final = 1.0
+CALM_EVERY_S: Final = 2.0
+"""… while nothing is under way."""
 INFO_EVERY_S: Final = 5.0
 ROLES: Final = {"master": "primary", "slave": "replica"}
 """What servers call themselves → our words."""
@@ -46,8 +48,15 @@ class RedisSource:
         self._changed = asyncio.Event()
         self._history_told = asyncio.Event()
         self._told: str | None = None
+        self._every_s = TABLES_EVERY_S
         self._role = ""
         self._ops_s: float | None = None
+
+    def calm(self, on: bool) -> None:  # noqa: FBT001  # A word of the caller's, passed on.
+        """Read less often while nothing is under way. To be called on the loop."""
+        self._every_s = CALM_EVERY_S if on else TABLES_EVERY_S
+        if not on:
+            self._changed.set()
 
     async def run(self, emit: Callable[[Input], None]) -> None:
         """Tell what Redis holds until cancelled."""
@@ -99,7 +108,7 @@ class RedisSource:
             emit(RegistrySeen(entries=self._entries(names, texts, emit), at=at))
             emit(VerdictsSeen(verdicts=self._verdicts(table, emit), at=at))
             try:
-                async with asyncio.timeout(TABLES_EVERY_S):
+                async with asyncio.timeout(self._every_s):
                     await self._changed.wait()
             except TimeoutError:
                 pass
