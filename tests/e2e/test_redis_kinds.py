@@ -468,9 +468,7 @@ async def test_a_cluster_moves_a_slot(tmp_path: Path) -> None:
             slot = client.keyslot(NAMES[0])
             owner = next(name for name, port in servers.ports.items() if port == _port_of(client, NAMES[0]))
             target = next(name for name in servers.ports if name != owner)
-            target_id = await servers.ask(target, "CLUSTER", "MYID")
-            for name in (target, *servers.ports):  # The new owner first, as the protocol wants it.
-                await servers.ask(name, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            await servers.move_slot(slot, owner, target)
             # Nobody asked anew: the subscription follows by itself, and says so.
             async with asyncio.timeout(5.0):
                 number = 0
@@ -502,9 +500,7 @@ async def test_a_transaction_finds_a_slot_that_has_moved(tmp_path: Path) -> None
             owner = next(name for name, port in servers.ports.items() if port == _port_of(client, "{a}"))
             target = next(name for name in servers.ports if name != owner)
             await servers.ask(owner, "DEL", "{a}1")
-            target_id = await servers.ask(target, "CLUSTER", "MYID")
-            for name in (target, *servers.ports):
-                await servers.ask(name, "CLUSTER", "SETSLOT", client.keyslot("{a}"), "NODE", target_id)
+            await servers.move_slot(client.keyslot("{a}"), owner, target)
             pipe = client.pipeline(transaction=True)
             pipe.xadd("{a}1", {"f": "v"}, id="1-0")
             pipe.xrange("{a}1")

@@ -49,6 +49,18 @@ class Servers:
         for name in self.processes:
             self.kill(name)
 
+    async def move_slot(self, slot: int, owner: str, target: str) -> None:
+        """Move an empty slot, as the servers want it.
+
+        Only a server that was importing the slot gets a higher epoch with it: with an equal one, the old owner's word that
+        is still under way could take it back.
+        """
+        owner_id, target_id = [await self.ask(name, "CLUSTER", "MYID") for name in (owner, target)]
+        await self.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", owner_id)
+        await self.ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        for name in (target, *(name for name in self.ports if name != target)):  # The new owner first.
+            await self.ask(name, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
     async def ask(self, name: str, *words: str | int, **options: Any) -> Any:
         """Return what one server answers, once it answers at all."""
         async with asyncio.timeout(START_WITHIN_S):

@@ -156,7 +156,13 @@ class Terminal:
 
     @property
     def restored(self) -> bool:
-        """Whether the alternate screen was left, the cursor shown, and the line discipline is as it was."""
+        """Whether the alternate screen was left, the cursor shown, and the line discipline is as it was.
+
+        A program may have ended before its last words are read here: they are waited for.
+        """
+        return until(self._is_restored, 2)
+
+    def _is_restored(self) -> bool:
         with self._lock:
             output = self.output
         left = output.rfind(LEAVES_ALTERNATE) > output.rfind(b"\x1b[?1049h")
