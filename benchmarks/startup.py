@@ -3,58 +3,38 @@
 Drives the real program in a pseudo-terminal. `python -m benchmarks.startup [RUNS]`.
 """
 
-import fcntl
 import os
-import pty
 import re
-import select
-import signal
 import statistics
-import struct
 import sys
-import termios
-import time
+import tempfile
+
+from benchmarks.pseudo_terminal import Session, python, text_of
 
 RUNS = 5
-MARKS = {
-    "first byte": rb".",
-    "first screen": rb"NODE",
-    "everything online": rb"60\S*\x1b\[[0-9;]*m clients|60 clients",
+SCREENS = {
+    "first screen": re.compile(r"NODE +STATE"),
+    "everything online": re.compile(r"3/3 online.* 60 clients"),
 }
-GIVE_UP_S = 20.0
+WATCHED_S = 7.0
 
 
 def measure(name: str) -> dict[str, float]:
     """Start wsmon once; return seconds from its start to each mark, and to its end after `q`."""
-    started = time.monotonic()
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.environ["TERM"] = "xterm-256color"
-        os.execv(sys.executable, [sys.executable, "-m", "wsmon", "--cluster", name, "--port", "0"])
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
-    seen: dict[str, float] = {}
-    output = b""
-    while len(seen) < len(MARKS) and time.monotonic() - started < GIVE_UP_S:
-        if not select.select([fd], [], [], 0.2)[0]:
-            continue
-        output += os.read(fd, 65_536)
-        for mark, pattern in MARKS.items():
-            if mark not in seen and re.search(pattern, output):
-                seen[mark] = time.monotonic() - started
-    asked = time.monotonic()
-    os.write(fd, b"q")
-    while True:
-        try:
-            if select.select([fd], [], [], 0.1)[0] and not os.read(fd, 65_536):
-                break
-        except OSError:
-            break
-        if time.monotonic() - asked > GIVE_UP_S:
-            os.kill(pid, signal.SIGKILL)
-            break
-    os.waitpid(pid, 0)
-    os.close(fd)
-    seen["end after q"] = time.monotonic() - asked
+    with tempfile.TemporaryDirectory(prefix="wsm-") as directory:
+        os.environ["XDG_RUNTIME_DIR"] = directory
+        session = Session(python("wsmon", "--cluster", name, "--port", "0"))
+        session.rest(WATCHED_S)
+        session.quit()
+    record = session.record
+    seen = {"first byte": record.chunks[0][0] - record.started} if record.chunks else {}
+    for at, screen in session.screens():
+        text = text_of(screen)
+        for mark, pattern in SCREENS.items():
+            if mark not in seen and pattern.search(text):
+                seen[mark] = at - record.started
+    if record.quit_s is not None:
+        seen["end after q"] = record.quit_s
     return seen
 
 
@@ -63,7 +43,7 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     results = [measure(f"bench{os.getpid()}-{number}") for number in range(runs)]
     print(f"{'seconds, median of ' + str(runs):<28}{'median':>8}{'worst':>8}")
-    for mark in (*MARKS, "end after q"):
+    for mark in ("first byte", *SCREENS, "end after q"):
         values = [result[mark] for result in results if mark in result]
         if values:
             print(f"{mark:<28}{statistics.median(values):>8.2f}{max(values):>8.2f}")
