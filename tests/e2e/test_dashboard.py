@@ -165,7 +165,9 @@ def test_what_a_second_terminal_does_is_seen_by_the_first(start: Start) -> None:
     assert done.returncode == 0, done
     assert json.loads(done.stdout)["ok"]
     terminal.wait_for(r"n3 +○ removed")
+    terminal.send("3")  # Where it cannot have scrolled out of sight.
     terminal.wait_for(r"kill n3: from the other")
+    terminal.send("1")
     status = run("status", "--json")
     assert (status.returncode, json.loads(status.stdout)["health"]) == (1, "degraded")
     assert run("start", "n3", "--wait").returncode == 0
