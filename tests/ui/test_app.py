@@ -482,6 +482,16 @@ async def test_news_of_another_thread_is_drawn_at_once_and_news_after_the_end_hu
     await asyncio.to_thread(source.news)
 
 
+async def test_a_picture_that_was_to_be_drawn_when_the_app_ended_is_not() -> None:
+    app, source = app_of(frames.healthy())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+    shown = app._shown
+    source.frame = frames.removed()
+    app.poll()
+    assert app._shown is shown
+
+
 async def test_the_footer_names_the_cure_while_a_fault_is_on() -> None:
     app, source = app_of(frames.healthy())
     async with app.run_test(size=(120, 40)) as pilot:

@@ -288,7 +288,7 @@ class WsmonApp(App[int], inherit_bindings=False):
         A bare timer: looking costs microseconds, a message through Textual's queues a hundred times that. It can take
         its time if nothing is under way to the terminal, and the source says by itself when there is news.
         """
-        if self._exit:
+        if self._is_over:
             return
         now = loop.time()
         if now >= self._system_due:
@@ -300,6 +300,11 @@ class WsmonApp(App[int], inherit_bindings=False):
         self._land()
         rests = self._look_for_news() and self._tells and self.source is self.live and self._jumping is None
         self._timer = loop.call_later(SYSTEM_S if rests else POLL_S, self._watch, loop)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the app ends: what was asked for before may still come, when its screens are gone."""
+        return self._exit or not self.screen_stack
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at once: there is news."""
@@ -323,9 +328,9 @@ class WsmonApp(App[int], inherit_bindings=False):
         return True
 
     def poll(self) -> None:
-        """Draw the newest frame, unless nothing changed."""
+        """Draw the newest frame, unless nothing changed or there is no screen any more."""
         frame = self.source.frame
-        if frame is self._frame:
+        if frame is self._frame or self._is_over:
             return
         self._frame = frame
         if frame.ended and self.embedded and not frame.nodes and self.source is self.live:
