@@ -270,9 +270,9 @@ class Member:
 
 
 def _how(back: Back) -> str:
-    """Say where what was missed came from; the client cannot tell a node's memory from the log."""
+    """Say how the client came back; where a replay came from, a node's memory or the log, only the node knows."""
     if back.handover:
         return "handover"
     if back.jumped:
         return "resync"
-    return "log" if back.replayed else "live"
+    return "replay" if back.replayed else "live"

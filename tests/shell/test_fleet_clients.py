@@ -154,7 +154,7 @@ async def test_a_killed_node_shows_in_state_and_events_and_costs_no_message() ->
             back = running.kinds("resumed")
             assert len(back) == 6
             assert {event.fields["node"] for event in back} == {"n2"}
-            assert any(event.fields["how"] == "log" for event in back)
+            assert any(event.fields["how"] == "replay" for event in back)
             assert state["audit"]["replayed"] == sum(int(str(event.fields["replayed"])) for event in back) > 0
             assert any(event.fields["how"] == "live" for event in back)
 

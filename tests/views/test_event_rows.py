@@ -73,6 +73,11 @@ SENTENCES: tuple[tuple[EventBody, Severity, str], ...] = (
     (ReconnectFailed(client="c1", attempt=2, outcome="refused"), Severity.WARNING, "c1 attempt 2 failed: refused"),
     (ReconnectFailed(client="c1", outcome="timeout"), Severity.WARNING, "c1 attempt failed: timeout"),
     (
+        Resumed(client="c1", node="n3", how="replay", ms=812.0, replayed=7),
+        Severity.GOOD,
+        "c1 is back on n3 after 0.81 s, 7 replayed",
+    ),
+    (
         Resumed(client="c1", node="n3", how="log", ms=812.0, replayed=7),
         Severity.GOOD,
         "c1 is back on n3 after 0.81 s, 7 replayed from the log",

@@ -77,7 +77,7 @@ class ReconnectFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """A client is back, on `node`, after `ms` milliseconds; `how` tells where what it missed came from."""
+    """A client is back, on `node`, after `ms` milliseconds; `how` tells in which way: live, replay, resync, handover."""
 
     client: str
     node: str

@@ -75,7 +75,7 @@ _FEEDS = {
     "forked": (Severity.WARNING, "found another history in its log", "found another history in their logs"),
 }
 """State of a feed → how much attention, and what one and several of them do."""
-_PLACES = {"ring": "the ring", "log": "the log"}
+_PLACES = {"ring": "the ring", "log": "the log", "replay": ""}
 
 
 def event_rows(model: ClusterModel, *, most: int = EVENTS_SHOWN) -> tuple[EventRow, ...]:

@@ -35,7 +35,7 @@ _WORDS: Final = {
     STOPPED_WORD: Stand.STOPPED,
     **dict.fromkeys(CONNECTED_WORDS, Stand.CONNECTED),
 }
-_PLACES: Final = {"ring": "the ring", "log": "the log"}
+_PLACES: Final = {"ring": "the ring", "log": "the log", "replay": ""}
 
 
 def sessions_picture(model: ClusterModel, now: float, client: str | None = None) -> SessionsPicture:

@@ -50,7 +50,7 @@ SESSIONS: Final[Mapping[str, str]] = {
     "next": "Seconds until it tries again.",
     "tries": "Attempts on its present or last way back.",
     "lost": "How often it lost its connection.",
-    "how": "How it came back: from memory (ring), Redis (log), anew (resync), with no pause (handover).",
+    "how": "How it came back: nothing missed (live), resent (replay), anew (resync), no pause (handover).",
     "way": "How long its last way back took.",
     "replayed": "Messages it had missed and got when it came back.",
     "worst": "The longest it was ever away.",
