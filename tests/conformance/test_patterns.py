@@ -33,7 +33,7 @@ def test_values_are_equal_both_ways_or_not_at_all(one: Json, other: Json) -> Non
         ({"a": 1}, [{"a": 1}, {"a": 1, "b": 2}], [{}, {"a": 2}, [], None]),
         ([1, 2], [[1, 2]], [[1], [1, 2, 3], [2, 1], {}]),
         ({"$is": "any"}, [None, 1, {}], []),
-        ({"$is": "integer"}, [0, 3.0], [True, 0.5, "1", 1e999, None]),
+        ({"$is": "integer"}, [0, 3.0, 10**400], [True, 0.5, "1", 1e999, None]),
         ({"$is": "number"}, [0, 0.5], [True, "1"]),
         ({"$is": "flag"}, [True], [1]),
         ({"$is": "text", "$least": 1, "$most": 2}, ["a", "ab"], ["", "abc", 1]),

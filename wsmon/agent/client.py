@@ -199,7 +199,7 @@ async def open_admin(
     session = WatchSession(interval_ms=interval_ms)
     try:
         async with asyncio.timeout(timeout_s):
-            connection = await _connect(endpoint, token, tls)
+            connection = await dial(endpoint, token=token, tls=tls)
             hello = session.receive(await connection.recv())
     except TimeoutError:
         await _drop(connection)
@@ -232,10 +232,21 @@ async def _drop(connection: ClientConnection | None) -> None:
         await connection.wait_closed()
 
 
-async def _connect(
-    endpoint: UnixEndpoint | TcpEndpoint, token: str | None, tls: ssl.SSLContext | None
+async def dial(
+    endpoint: UnixEndpoint | TcpEndpoint,
+    *,
+    token: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    subprotocol: str | None = SUBPROTOCOL,
 ) -> ClientConnection:
-    subprotocols = [Subprotocol(SUBPROTOCOL)]
+    """Open a bare connection to an admin socket; `token` is sent over TCP only. The caller sets the timeout.
+
+    Raises:
+        OSError: nobody listens there.
+        InvalidHandshake: who listens turns us away, or speaks something else.
+
+    """
+    subprotocols = None if subprotocol is None else [Subprotocol(subprotocol)]
     if isinstance(endpoint, UnixEndpoint):
         return await unix_connect(
             endpoint.path,

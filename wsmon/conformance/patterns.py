@@ -222,7 +222,8 @@ def _is(kind: str, value: Json) -> bool:
         case "text":
             return isinstance(value, str)
         case "integer":
-            return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole or (isinstance(value, float) and value.is_integer())
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool)
         case "flag":

@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Final
 
-from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
-from websockets.typing import Subprotocol
 
-from wsmon.agent.client import NOT_NOW, STATE_MAX
+from wsmon.agent.client import NOT_NOW, dial
 from wsmon.agent.endpoint import TcpEndpoint, UnixEndpoint
 from wsmon.conformance.performance import (
     Came,
@@ -131,32 +130,8 @@ class Stage:
                 await open_line.end()
 
     async def _connect(self, do: Connect) -> ClientConnection:
-        subprotocols = None if do.subprotocol is None else [Subprotocol(do.subprotocol)]
-        if isinstance(self._endpoint, UnixEndpoint):
-            return await unix_connect(
-                self._endpoint.path,
-                "ws://localhost/admin",
-                subprotocols=subprotocols,
-                compression=None,
-                ping_interval=None,
-                max_size=STATE_MAX,
-                open_timeout=None,
-                close_timeout=1,
-                proxy=None,
-            )
         token = {"given": self._token, "wrong": WRONG_TOKEN}.get(do.token)
-        return await connect(
-            str(self._endpoint),
-            additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
-            ssl=(self._tls or ssl.create_default_context()) if self._endpoint.tls else None,
-            subprotocols=subprotocols,
-            compression=None,
-            ping_interval=None,
-            max_size=STATE_MAX,
-            open_timeout=None,
-            close_timeout=1,
-            proxy=None,
-        )
+        return await dial(self._endpoint, token=token, tls=self._tls, subprotocol=do.subprotocol)
 
 
 class _Line:

@@ -52,6 +52,8 @@ class HttpProbes:
 
             while True:
                 now = clock()
+                for name in due.keys() - self._addresses.keys():
+                    del due[name]
                 async with asyncio.TaskGroup() as tasks:
                     for name, address in self._addresses.items():
                         if now >= due.get(name, now):

@@ -58,6 +58,7 @@ class ProcessSource:
                         )
                 except psutil.Error:
                     known.pop(name, None)
+                    files.pop(name, None)
                     self._pids.pop(name, None)
                     continue
                 emit(sample)

@@ -17,9 +17,9 @@ from textual.widget import Widget
 
 from wsmon.commands import USUAL_KEYS, Keymap
 from wsmon.ui.pages.page import Page
-from wsmon.ui.render import beliefs, nodes
+from wsmon.ui.render import nodes
 from wsmon.ui.render.footer import key_name
-from wsmon.ui.render.lines import Line
+from wsmon.ui.widgets.beliefs import BeliefsPane
 from wsmon.ui.widgets.detail import DetailPane
 from wsmon.ui.widgets.events import EventList
 from wsmon.ui.widgets.ledger import LedgerLine
@@ -39,7 +39,6 @@ HIGH: Final = 26
 """Lines of the page; a screen of 30 has as many when status, tabs and keys are taken away."""
 VERY_HIGH: Final = 44
 """Lines from which on there is room for who believes what."""
-BELIEFS_MOST: Final = 12
 TRUTHS_MOST: Final = 3
 
 
@@ -58,32 +57,6 @@ def place(width: int, height: int) -> Place:
     return Place.BESIDE_LOWER if width >= WIDE and height >= HIGH else Place.INSTEAD
 
 
-class BeliefsPane(Pane, can_focus=True):
-    """Who sees whom."""
-
-    def __init__(self) -> None:
-        super().__init__(id="nodes-beliefs")
-        self._beliefs: Beliefs | None = None
-        self._top = 0
-
-    def show(self, shown: Beliefs | None) -> None:
-        """Show other beliefs."""
-        self._beliefs = shown
-        self.redraw()
-
-    def move(self, rows: int) -> None:
-        """Scroll."""
-        self._top += rows
-        self.redraw()
-
-    def picture(self, width: int, height: int) -> tuple[Line, ...]:
-        """Return the matrix."""
-        if self._beliefs is None:
-            return ()
-        self._top = max(0, min(self._top, len(self._beliefs.observers) - (height - 2)))
-        return beliefs.matrix(self._beliefs, width, height, top=self._top, focused=self.has_focus)
-
-
 class NodesPage(Page):
     """Shows it all in one look."""
 
@@ -99,7 +72,7 @@ class NodesPage(Page):
     #timeline { height: 3fr; min-height: 2; }
     #events { height: 2fr; min-height: 2; }
     #nodes-truth { height: 4; display: none; }
-    #nodes-beliefs { height: auto; display: none; }
+    #nodes-beliefs { height: auto; max-height: 12; display: none; }
 
     NodesPage { layout: horizontal; }
     NodesPage.-quiet #timeline { height: 3; }
@@ -141,7 +114,7 @@ class NodesPage(Page):
         self._place = Place.INSTEAD
         self._open = False
         self._zoomed: Pane | None = None
-        self._believers = self._truths = 0
+        self._truths = 0
         self._new = True
         """Whether nobody has pressed a key so far."""
 
@@ -158,7 +131,7 @@ class NodesPage(Page):
                     yield EventList()
                 yield DetailPane(id="nodes-detail")
             yield TruthPane(id="nodes-truth")
-            yield BeliefsPane()
+            yield BeliefsPane(id="nodes-beliefs")
         yield DetailPane(id="nodes-side")
 
     @property
@@ -320,9 +293,6 @@ class NodesPage(Page):
         pane = self.query_one(BeliefsPane)
         rows = 0 if shown is None else len(shown.observers)
         fits = rows > 0 and self.size.height >= VERY_HIGH and self._place is Place.BESIDE_ALL
-        if fits and self._believers != rows:
-            self._believers = rows
-            pane.styles.height = min(rows + 2, BELIEFS_MOST)
         if pane.display is not fits and self._zoomed is None:
             pane.display = fits
         pane.show(shown)

@@ -7,11 +7,11 @@ from textual.containers import Container
 from textual.events import Resize
 
 from wsmon.ui.pages.page import Page
-from wsmon.ui.render import beliefs, channels
+from wsmon.ui.render import channels
 from wsmon.ui.render.lines import Line, title
+from wsmon.ui.widgets.beliefs import BeliefsPane
 from wsmon.ui.widgets.pane import Pane
 from wsmon.ui.widgets.table import LiveTable
-from wsmon.views.beliefs_frame import Beliefs
 from wsmon.views.channels_frame import BreakerRow, ChannelRow, RedisPicture
 from wsmon.views.frame import Frame, PageName
 
@@ -56,41 +56,6 @@ class ChannelLine(Pane):
         """Return head and line."""
         head = title("node by node", (), width, right=channels.hidden(self._picture))
         return (head, channels.channel(self._row, width))[:height]
-
-
-class BeliefsPane(Pane, can_focus=True):
-    """Who sees whom."""
-
-    def __init__(self, *, id: str) -> None:  # noqa: A002  # Textual's own name for it.
-        super().__init__(id=id)
-        self._beliefs = Beliefs()
-        self.top = 0
-
-    def show(self, told: Beliefs) -> None:
-        """Show other beliefs."""
-        before = len(self._beliefs.observers)
-        self._beliefs = told
-        self._bound()
-        if len(told.observers) != before:
-            self.refresh(layout=True)
-        self.redraw()
-
-    def move(self, rows: int) -> None:
-        """Scroll through those who look."""
-        self.top += rows
-        self._bound()
-        self.redraw()
-
-    def _bound(self) -> None:
-        self.top = max(0, min(self.top, len(self._beliefs.observers) - max(1, self.size.height - 2)))
-
-    def get_content_height(self, container: object, viewport: object, width: int) -> int:  # noqa: ARG002
-        """As high as there are observers; the style sheet bounds it."""
-        return max(1, len(self._beliefs.observers)) + 2
-
-    def picture(self, width: int, height: int) -> tuple[Line, ...]:
-        """Return the matrix."""
-        return beliefs.matrix(self._beliefs, width, height, top=self.top, focused=self.has_focus)
 
 
 class RedisPage(Page):
@@ -163,8 +128,7 @@ class RedisPage(Page):
             self.breakers.show(frame.redis.breakers)
             self.channel.show(self.channels.selected, frame.redis)
             self._share()
-        if frame.beliefs is not None:
-            self.beliefs.show(frame.beliefs)
+        self.beliefs.show(frame.beliefs)
 
     def _share(self) -> None:
         """Give tables side by side no more lines than the longer one has, so that what is below them follows at once."""
