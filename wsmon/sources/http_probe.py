@@ -1,6 +1,7 @@
-"""wsmon's own look at each node's `/health`: a second opinion beside the checker's, on fresh connections."""
+"""wsmon's own look at each node's `/health`, on fresh connections: what is shown while no checker tells."""
 
 import asyncio
+import math
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -9,29 +10,49 @@ from types import ModuleType
 from typing import Final
 
 from wsmon.model.inputs import HttpSample, Input
+from wsmon.protocol.session import SILENCE_S
 
 PROBE_EVERY_S: Final = 1.0
 """How often a node is probed that did not answer well."""
 WELL_EVERY_S: Final = 5.0
 """… and one that did."""
 TIMEOUT_S: Final = 1.0
+REST_S: Final = SILENCE_S
+"""For how long a checker's word makes our own look needless: after that, nothing of the checker is shown any more."""
 
 
 class HttpProbes:
-    """Probes the addresses that it is told. `run` until cancelled."""
+    """Probes the addresses that it is told while no checker does. `run` until cancelled.
+
+    With a checker at work nothing is probed, and the HTTP client, 4 MB, is not even loaded.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._addresses: dict[str, str] = {}
+        self._checked_at = -math.inf
+        """When a checker spoke last, on the loop's clock."""
 
     def want(self, addresses: dict[str, str]) -> None:
         """Probe these nodes (id → `host:port`) and no others."""
         self._addresses = addresses
 
+    def rest(self) -> None:
+        """A checker has spoken of its targets: none of this is needed for a while. To be called on the loop."""
+        self._checked_at = asyncio.get_running_loop().time()
+
     async def run(self, emit: Callable[[Input], None]) -> None:
-        """Probe until cancelled."""
+        """Probe until cancelled, whenever it is needed."""
+        self.rest()  # A checker that has just begun is given the same time.
+        while True:
+            if self._addresses and not self._rests():
+                await self._probe(emit)
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _probe(self, emit: Callable[[Input], None]) -> None:
+        """Probe as long as it is needed."""
         with _hidden("click"):
-            import httpx  # noqa: PLC0415  # 0.3 s of CPU: after the first picture, in this thread.
+            import httpx  # noqa: PLC0415  # 0.3 s of CPU: when it is needed, in this thread.
 
         clock = asyncio.get_running_loop().time
         limits = httpx.Limits(max_connections=16, max_keepalive_connections=0)
@@ -50,7 +71,7 @@ class HttpProbes:
                 due[name] = started + (WELL_EVERY_S if ok else PROBE_EVERY_S)
                 emit(HttpSample(id=name, ok=ok, status=status, ms=took_s * 1_000, at=self._clock()))
 
-            while True:
+            while not self._rests():
                 now = clock()
                 for name in due.keys() - self._addresses.keys():
                     del due[name]
@@ -59,6 +80,9 @@ class HttpProbes:
                         if now >= due.get(name, now):
                             tasks.create_task(probe(name, address), name=f"probe-{name}")
                 await asyncio.sleep(PROBE_EVERY_S)
+
+    def _rests(self) -> bool:
+        return asyncio.get_running_loop().time() - self._checked_at < REST_S
 
 
 @contextmanager

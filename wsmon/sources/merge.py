@@ -10,7 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from wsmon.agent.client import AdminClient
-from wsmon.model.inputs import ClusterEnded, Input, PeerSeen, PeerState, RegistrySeen, StartProgress, StepSeen
+from wsmon.model.inputs import ClusterEnded, Input, PeerBeat, PeerSeen, PeerState, RegistrySeen, StartProgress, StepSeen
 from wsmon.protocol.descriptor import Descriptor
 from wsmon.protocol.frames import Json
 from wsmon.protocol.registry import Keys
@@ -45,6 +45,8 @@ class LiveCluster:
         self._admin = AdminWatch(clock)
         self._processes = ProcessSource(clock)
         self._probes = HttpProbes(clock)
+        self._checkers: set[str] = set()
+        """Who tells how nodes answer its probes."""
         self._redis: RedisSource | None = None
         self._emit: Callable[[Input], None] = lambda _: None
 
@@ -93,6 +95,14 @@ class LiveCluster:
                 self._notice_processes(state.get("processes"))
                 if self._ended is not None:
                     self._notice_start(state.get("start"))
+            case PeerState(id=name, state=state):
+                if state.get("targets"):
+                    self._checkers.add(name)
+                    self._probes.rest()
+                else:
+                    self._checkers.discard(name)
+            case PeerBeat(id=name) if name in self._checkers:
+                self._probes.rest()
             case _:
                 pass
 
