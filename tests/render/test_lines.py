@@ -1,5 +1,7 @@
 """Lines of text: exact widths, safe characters, and which cells differ."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +102,34 @@ def test_wide_characters_change_with_all_their_cells() -> None:
     old: Line = (Run("日本", TEXT), Run("ab", TEXT))
     new: Line = (Run("日語", TEXT), Run("ab", TEXT))
     assert changed(old, new) == ((0, 4),)
+
+
+RUNS = st.lists(st.builds(Run, st.text("ab─日", max_size=6), st.sampled_from([TEXT, MUTED, GOOD])), max_size=6)
+
+
+@given(RUNS, RUNS, RUNS, RUNS)
+def test_what_stands_between_equal_runs_is_compared_cell_by_cell(
+    before: list[Run], old: list[Run], new: list[Run], behind: list[Run]
+) -> None:
+    def cells(line: Line) -> list[object]:
+        return [cell for run in line for cell in [(run.text, run.ink)] * cell_len(run.text)]
+
+    left, right = fitted((*before, *old, *behind), 60), fitted((*before, *new, *behind), 60)
+    # Runs of one cell each, so that nothing can be passed over as a whole.
+    apart = [
+        tuple(
+            Run(text, run.ink)
+            for run in line
+            for text in ([run.text] if len(run.text) != cell_len(run.text) else run.text)
+        )
+        for line in (left, right)
+    ]
+    spans = changed(left, right)
+    covered = {x for start, end in spans for x in range(start, end)}
+    for x, (one, other) in enumerate(zip(cells(apart[0]), cells(apart[1]), strict=True)):
+        assert x in covered or one == other
+    assert all(end < start for (_, end), (start, _) in pairwise(spans))
+    assert bool(spans) == (cells(apart[0]) != cells(apart[1]))
 
 
 @given(st.text("ab─", max_size=20), st.text("ab─", max_size=20))

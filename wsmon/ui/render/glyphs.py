@@ -145,9 +145,9 @@ def _levels(values: Sequence[float], steps: int, most: float | None) -> list[int
 
 
 def _drawn(levels: Sequence[int], height: int, glyphs: Glyphs) -> tuple[str, ...]:
-    lines: list[str] = []
+    steps, lines = glyphs.steps, []
     for line in reversed(range(height)):
-        here = [min(glyphs.steps, max(0, level - line * glyphs.steps)) for level in levels]
+        here = levels if height == 1 else [min(steps, max(0, level - line * steps)) for level in levels]
         lines.append("".join(_cells(here, glyphs)))
     return tuple(lines)
 

@@ -162,8 +162,13 @@ def changed(old: Line, new: Line) -> tuple[tuple[int, int], ...]:
     """
     if old == new:
         return ()
+    # Most lines differ in one run of many: what stands before and behind it need not be taken apart.
+    most = min(len(old), len(new))
+    same = next((at for at in range(most) if old[at] != new[at]), most)
+    behind = next((at for at in range(most - same) if old[-1 - at] != new[-1 - at]), most - same)
     spans: list[tuple[int, int]] = []
-    for x, (before, after) in enumerate(zip_longest(_cells(old), _cells(new))):
+    cells = zip_longest(_cells(old[same : len(old) - behind]), _cells(new[same : len(new) - behind]))
+    for x, (before, after) in enumerate(cells, length_of(old[:same])):
         if before == after:
             continue
         if spans and x - spans[-1][1] <= NEAR:

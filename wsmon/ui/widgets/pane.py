@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from rich.segment import Segment
 from textual.events import MouseScrollDown, MouseScrollUp, Resize
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -108,9 +108,21 @@ class Pane(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Return one line for Textual."""
-        width = self.size.width
+        return self._line(y, self.size)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return lines for Textual, as they are: there is nothing around them, so nothing else needs to be added."""
+        if self.styles.gutter:
+            return super().render_lines(crop)
+        size = self.size
+        strips = [self._line(y, size) for y in crop.line_range]
+        start, end = crop.column_span
+        return strips if (start, end) == (0, size.width) else [strip.crop(start, end) for strip in strips]
+
+    def _line(self, y: int, size: Size) -> Strip:
+        width = size.width
         if self._drawn_width != width:
-            self._keep(self.picture(width, self.size.height), width)
+            self._keep(self.picture(width, size.height), width)
         strip = self._strips.get(y)
         if strip is None:
             strip = self._strips[y] = self._strip(self._lines[y] if y < len(self._lines) else (), width)
@@ -128,7 +140,10 @@ class Pane(Widget):
             painter = self._painter = app
         style, plain = painter.look.style, painter.ascii_only
         segments = [Segment(ascii_only(run.text) if plain else run.text, style(run.ink)) for run in fitted(line, width)]
-        return Strip(segments, width)
+        strip = Strip(segments, width)
+        for effect in self.get_line_filters():
+            strip = strip.apply_filter(effect, self.background_colors[1])
+        return strip
 
     def on_resize(self, _: Resize) -> None:
         """Draw for the new size."""
