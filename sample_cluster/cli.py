@@ -15,7 +15,7 @@ from wsmon.agent.endpoint import parse_endpoint
 from wsmon.agent.redis_url import parse_redis_url
 from wsmon.agent.runtime_dir import ensure_private, runtime_dir
 from wsmon.errors import WsmonError
-from wsmon.protocol.registry import check_cluster_name
+from wsmon.protocol.names import check_cluster_name
 from wsmon.protocol.states import PeerKind
 
 COMMANDS: Final = {

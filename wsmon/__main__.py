@@ -1,6 +1,7 @@
 """`python -m wsmon` and the console script."""
 
 import codecs
+import gc
 import io
 import os
 import sys
@@ -9,11 +10,14 @@ from typing import Final
 
 _SHOWS: Final = ("attach", "replay")
 """Commands that fill the screen; so does none at all."""
+_GARBAGE_AFTER: Final = (5_000, 10, 10)
+"""When Python looks for garbage: seldom. Nearly all that is dropped here is free at once, without being looked for."""
 _LINES: Final = ("--plain", "--json", "--help", "-h", "--version")
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    gc.set_threshold(*_GARBAGE_AFTER)
     arguments = sys.argv[1:]
     open_standard_streams()
     say_what_cannot_be_encoded(as_json="--json" in arguments)

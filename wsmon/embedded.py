@@ -12,10 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wsmon.agent.runtime_dir import DESCRIPTOR_NAME, read_descriptor, runtime_dir
 from wsmon.errors import ProtocolError, StartError
-from wsmon.protocol.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from wsmon.protocol.descriptor import Descriptor
 
 MODULE = "sample_cluster"
 REDIS_VARIABLE = "SAMPLE_CLUSTER_REDIS"
@@ -56,7 +59,7 @@ class EmbeddedCluster:
         except OSError as error:
             raise StartError(f"the cluster cannot be started: {error.strerror}") from error
 
-    async def locate(self) -> Descriptor:
+    async def locate(self) -> "Descriptor":
         """Wait for the descriptor that this very process wrote.
 
         It is there as soon as the supervisor listens. If the process ends first, this waits for ever: `ended` tells.

@@ -28,7 +28,8 @@ from wsmon.protocol.events import (
 )
 from wsmon.protocol.fields import dump_object
 from wsmon.protocol.frames import EventFrame, JsonObject
-from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, check_cluster_name, decode_entry, decode_verdict
+from wsmon.protocol.names import check_cluster_name
+from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
 from wsmon.protocol.states import NodeState, PeerKind
 
 

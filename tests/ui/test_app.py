@@ -1,18 +1,26 @@
 """The dashboard, driven by keys and drawn from example frames."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from rich.console import RenderableType
+from textual.geometry import Size
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widget import Widget
 
 from tests.support import frames
 from tests.support.frames import FakeSource
 from wsmon.commands import COMMANDS, Group
+from wsmon.config import Settings
+from wsmon.errors import ConfigError
 from wsmon.protocol.states import NodeState
+from wsmon.ui import run_ui
 from wsmon.ui import theme as themes
 from wsmon.ui.app import WsmonApp
 from wsmon.ui.render.lines import safe
@@ -387,6 +395,49 @@ async def test_every_shipped_theme_draws_every_part(name: str) -> None:
         await pilot.press("escape")
         await show(pilot, app, source, frames.removed())
         assert "DEGRADED" in screen_text(app)[0]
+
+
+@pytest.mark.parametrize("name", ["dark", "light", "terminal", "mono"])
+@pytest.mark.parametrize("colorless", [False, True])
+async def test_panes_draw_what_textual_would(name: str, *, colorless: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if colorless:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app, _ = app_of(frames.removed(), theme=name)
+    async with app.run_test(size=(120, 36)) as pilot:
+        for keys in ((), ("question_mark",), ("escape", "X")):
+            await pilot.press(*keys)
+            await settled(pilot)
+            for screen in app.screen_stack:
+                for pane in screen.query(Pane):
+                    for crop in (pane.size.region, pane.size.region.shrink((0, 3, 0, 2))):
+                        if crop:
+                            ours, theirs = pane.render_lines(crop), Widget.render_lines(pane, crop)
+                            assert [list(strip) for strip in ours] == [list(strip) for strip in theirs], pane
+
+
+@pytest.mark.parametrize("size", [*SIZES, (120, 29), (100, 40), (160, 30)])
+async def test_the_first_screen_is_laid_out_for_the_terminal_at_once(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WsmonApp, "size", Size(*size))
+    app, _ = app_of(frames.healthy())
+    drawn: list[frozenset[str]] = []
+    display = WsmonApp._display
+
+    def note(self: WsmonApp, screen: Screen[object], renderable: RenderableType | None) -> None:
+        drawn.append(screen.classes | self.page.classes)
+        display(self, screen, renderable)
+
+    monkeypatch.setattr(WsmonApp, "_display", note)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+    assert set(drawn[:3]) == {drawn[-1]}
+
+
+def test_a_theme_that_cannot_be_used_leaves_python_as_it_was() -> None:
+    with pytest.raises(ConfigError):
+        run_ui(FakeSource(frames.healthy()), Settings(theme="none such"), armed=True, embedded=True)
+    assert gc.isenabled()
 
 
 async def test_without_colour_there_is_really_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,14 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsmon.agent.endpoint import UNIX_PATH_MAX
 from wsmon.errors import EnvironmentUnsafeError, RemoteProtocolError
-from wsmon.protocol.descriptor import Descriptor, decode_descriptor
-from wsmon.protocol.registry import check_cluster_name
+from wsmon.protocol.names import check_cluster_name
+
+if TYPE_CHECKING:  # Looking where nothing is comes before the first screen, and needs none of it.
+    from wsmon.protocol.descriptor import Descriptor
 
 DESCRIPTOR_NAME = "cluster.json"
 SOCKET_NAME_MAX = 24
@@ -73,7 +76,7 @@ def check_private(directory: Path) -> None:
         )
 
 
-def write_descriptor(directory: Path, descriptor: Descriptor) -> None:
+def write_descriptor(directory: Path, descriptor: "Descriptor") -> None:
     """Put the descriptor in place in one step, readable by us alone."""
     fresh = directory / f"{DESCRIPTOR_NAME}.{os.getpid()}"
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -82,7 +85,7 @@ def write_descriptor(directory: Path, descriptor: Descriptor) -> None:
     fresh.replace(directory / DESCRIPTOR_NAME)
 
 
-def read_descriptor(path: Path) -> Descriptor | None:
+def read_descriptor(path: Path) -> "Descriptor | None":
     """Return the descriptor in the file, None if there is no such file.
 
     Raises:
@@ -95,6 +98,8 @@ def read_descriptor(path: Path) -> Descriptor | None:
         return None
     except OSError as error:
         raise RemoteProtocolError(f"{path}: {error.strerror}") from error
+    from wsmon.protocol.descriptor import decode_descriptor  # noqa: PLC0415  # See above.
+
     return decode_descriptor(text)
 
 

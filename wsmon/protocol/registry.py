@@ -1,9 +1,7 @@
 """How a cluster is found in Redis: key names and the entries under them."""
 
-import re
 from dataclasses import dataclass, field
 
-from wsmon.errors import UsageError
 from wsmon.protocol.codec import ID_MAX
 from wsmon.protocol.fields import Fields, parse_object
 from wsmon.protocol.frames import JsonObject, ReadOnlyJson
@@ -12,22 +10,6 @@ from wsmon.protocol.states import NodeState, PeerKind
 ENTRY_TTL_S = 10.0
 ENTRY_RENEW_S = 3.0
 STREAM_LENGTH = 10_000
-_CLUSTER = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
-
-
-def check_cluster_name(name: str) -> str:
-    """Return `name` if it can stand in keys, paths and sockets.
-
-    Raises:
-        UsageError: it cannot.
-
-    """
-    if not _CLUSTER.fullmatch(name):
-        raise UsageError(
-            f"cluster name {name!r} is not allowed",
-            hint="1 to 32 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
-        )
-    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from wsmon.agent.runtime_dir import (
 )
 from wsmon.errors import ConfigError, ProtocolError, UnreachableError, UsageError
 from wsmon.protocol.descriptor import Descriptor
-from wsmon.protocol.registry import check_cluster_name
+from wsmon.protocol.names import check_cluster_name
 
 CALL_TIMEOUT_S = 2.0
 

@@ -20,7 +20,7 @@ from textual.binding import BindingType
 from textual.command import Provider
 from textual.containers import Container
 from textual.events import Event, Key
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -56,6 +56,8 @@ SYSTEM_S: Final = 0.5
 """How often to look whether the terminal is still there, and whether the theme's file was changed."""
 LAYOUTS: Final = 1
 """How often the first screen is laid out again before it stays as it is."""
+BARS: Final = 3
+"""Lines around a page where there is room for all of them."""
 TOAST_MAX: Final = 200
 FRAME_S: Final = 0.5
 """Distance of two pictures of a replay."""
@@ -230,11 +232,18 @@ class WsmonApp(App[int], inherit_bindings=False):
         yield TabBar(self.keymap)
         yield Banner()
         yield CaptionBar()
+        self._pages[self._page] = page = make(self._page)
+        self._foresee(page)
         with Container(id="pages"):
-            self._pages[self._page] = make(self._page)
-            yield self._pages[self._page]
+            yield page
         yield Prompt()
         yield KeyBar(self.keymap, armed=self.may_act)
+
+    def _foresee(self, page: Page) -> None:
+        """Have the first screen laid out for the terminal as it is, not for an unknown one and then again."""
+        for length, steps in zip(self.size, (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), strict=True):
+            self.screen.add_class(max(step for step in steps if step[0] <= length)[1])
+        page.foresee(self.size - Size(0, BARS))
 
     def on_mount(self) -> None:
         """Start to draw."""

@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.dom import DOMNode
 from textual.events import Key, Resize
+from textual.geometry import Size
 from textual.widget import Widget
 
 from wsmon.commands import USUAL_KEYS, Keymap
@@ -183,7 +184,7 @@ class NodesPage(Page):
                 self._zoom(None)
             case "back" if self._open:
                 self._open = False
-                self._lay_out()
+                self._lay_out(self.size)
                 self.table.focus()
             case "back" if isinstance(self._focused, DetailPane):
                 self.table.focus()
@@ -200,7 +201,7 @@ class NodesPage(Page):
         """Show the node in full, or go to where it stands."""
         self._zoom(None)
         self._open = self._place is Place.INSTEAD
-        self._lay_out()
+        self._lay_out(self.size)
         self._detail.focus()
 
     def on_timeline_pane_opened(self, message: TimelinePane.Opened) -> None:
@@ -221,12 +222,17 @@ class NodesPage(Page):
         """Who presses keys needs no hint any more."""
         self._new = False
 
+    def foresee(self, size: Size) -> None:
+        """Put the parts where there will be room for them."""
+        self._place = place(*size)
+        self._lay_out(size)
+
     def on_resize(self, event: Resize) -> None:
         """Put the parts where there is room for them."""
-        self._place = place(event.size.width, event.size.height)
+        self._place = place(*event.size)
         if self._place is not Place.INSTEAD:
             self._open = False
-        self._lay_out()
+        self._lay_out(event.size)
 
     # How.
 
@@ -245,8 +251,8 @@ class NodesPage(Page):
         focused = self.screen.focused
         return focused if isinstance(focused, Pane) and self in focused.ancestors else self.table
 
-    def _lay_out(self) -> None:
-        width, height = self.size
+    def _lay_out(self, size: Size) -> None:
+        width, height = size
         for one in Place:
             self.set_class(one is self._place, f"-{one}")
         self.set_class(self._open, "-open")

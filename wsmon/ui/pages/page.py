@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from textual.containers import Container
+from textual.geometry import Size
 from textual.message import Message
 
 from wsmon.ui.widgets.pane import Pane
@@ -45,6 +46,9 @@ class Page(Container):
     def main(self) -> Pane:
         """The pane that gets the keys when nothing of this page has the focus."""
         raise NotImplementedError
+
+    def foresee(self, size: Size) -> None:
+        """Be told of the size to come before the page is laid out for the first time."""
 
     def show(self, frame: Frame, *, offset_s: float) -> None:
         """Show another frame; `offset_s` is how far local time is east of UTC. Called only while it is in sight."""
