@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 FRAMES_PER_S = 10
 BEAT_S = 0.5
 CALM_BEAT_S = 1.0
+BEAT_AFTER_S = 0.1
+"""In calm, peers tell their states with the clock's seconds: what is drawn then is fresh."""
 GAUGES = (PeerState, PeerBeat, ProcessSample, HttpSample, RegistrySeen, RedisSeen)
 """Inputs that can wait for the next beat."""
 
@@ -170,7 +172,7 @@ class Engine:
                 self._on_calm(calm)
             beat_s = CALM_BEAT_S if calm else BEAT_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(beat_s - self._clock() % beat_s):
+                async with asyncio.timeout(beat_s - (self._clock() - BEAT_AFTER_S) % beat_s):
                     await self._urgent.wait()
 
 

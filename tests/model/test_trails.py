@@ -46,6 +46,26 @@ def test_what_is_too_old_is_forgotten() -> None:
     assert trail.read(AT + 10 * KEPT * STEP_S) == (None,) * KEPT
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.floats(0, 50)), min_size=1, max_size=30),
+    st.integers(-400, 700),
+    st.booleans(),
+)
+def test_what_is_read_is_what_was_noted_cell_by_cell(told: list[tuple[int, float]], at: int, counts: bool) -> None:
+    trail, cells, last = Trail(counts=counts), dict[int, float](), told[0][0]
+    for cell, value in told:
+        (trail.add if counts else trail.note)(AT + cell * STEP_S, value)
+        last = max(last, cell)
+        if cell > last - KEPT:
+            cells[cell] = cells.get(cell, 0.0) + value if counts else value
+    empty = 0.0 if counts else None
+    wanted = [cells.get(cell, empty) if last - KEPT < cell <= last else empty for cell in range(at - KEPT + 1, at + 1)]
+    read = trail.read(AT + at * STEP_S)
+    assert [value is None for value in read] == [value is None for value in wanted]
+    known = [(got, want) for got, want in zip(read, wanted, strict=True) if got is not None and want is not None]
+    assert all(abs(got - want) <= 0.0501 for got, want in known)
+
+
 def test_before_the_first_value_there_is_nothing() -> None:
     assert Trail(counts=True).read(AT) == ()
     known = Trails()

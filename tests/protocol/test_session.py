@@ -96,12 +96,12 @@ def test_a_watcher_can_ask_for_another_pace_and_goes_on_from_what_it_knows() -> 
     assert [type(item) for item in pair.exchange(now=0.1)] == [StateChanged]
     pair.log.publish({"x": 2}, at=0.0)
     assert pair.exchange(now=0.9) == []
-    (told,) = [item for item in pair.exchange(now=1.2) if isinstance(item, StateChanged)]
+    (told,) = [item for item in pair.exchange(now=2.0) if isinstance(item, StateChanged)]
     assert told.patch == {"x": 2}
     pair.watch.pace(100)
-    pair.exchange(now=1.22)
+    pair.exchange(now=2.02)
     pair.log.publish({"x": 3}, at=0.0)
-    assert [type(item) for item in pair.exchange(now=1.25)] == [StateChanged]
+    assert [type(item) for item in pair.exchange(now=2.05)] == [StateChanged]
     assert pair.watch.resubscribed == 0
 
 
@@ -139,6 +139,22 @@ def test_beats_go_with_the_states_of_a_watcher_that_wants_one_a_second() -> None
     beats = [tick for tick, kinds in took.items() if Beat in kinds]
     assert all(later - earlier <= 10 for earlier, later in pairwise(beats))
     assert list(took.values())[-4:] == [[StateChanged, Beat]] * 4
+
+
+@pytest.mark.parametrize("begun_at", [0.0, 0.05, 0.3, 0.99])
+def test_a_watcher_that_wants_one_state_a_second_gets_it_with_the_clocks_seconds(begun_at: float) -> None:
+    pair = Pair()
+    pair.watch.pace(1_000)
+    told = []
+    for tick in range(800):
+        now = begun_at + tick / 100
+        pair.log.publish({"x": tick}, at=0.0)
+        if any(isinstance(item, StateChanged) for item in pair.exchange(now)):
+            told.append(now)
+    assert all(later - earlier > 0.9 for earlier, later in pairwise(told))
+    assert all(later - earlier < 2.0 for earlier, later in pairwise(told))
+    assert len(told) >= 7
+    assert [now % 1.0 < 0.011 or now % 1.0 > 0.999 for now in told[1:]] == [True] * (len(told) - 1)
 
 
 def test_a_slow_watcher_gets_one_fresh_snapshot_instead_of_a_queue() -> None:

@@ -5,7 +5,7 @@ holes where nobody told one; counts add up and have zeros. So a trail costs the 
 """
 
 from array import array
-from math import floor, isnan, nan
+from math import floor, nan
 from typing import Final
 
 STEP_S: Final = 2.0
@@ -41,17 +41,17 @@ class Trail:
             self._values[place] = min(self._values[place] + number, AT_MOST)
 
     def read(self, now: float) -> tuple[float | None, ...]:
-        """Return the cells up to the one of `now`, oldest first; None where nothing is known."""
-        here = floor(now / STEP_S)
+        """Return the cells up to the one of `now`, oldest first and to a tenth; None where nothing is known."""
         last = self._last
         if last is None:
             return ()
-        values = self._values
-        cells = (
-            values[cell % KEPT] if last - KEPT < cell <= last else self._empty
-            for cell in range(here - KEPT + 1, here + 1)
-        )
-        return tuple(None if isnan(value) else value for value in cells)
+        begin = (last + 1) % KEPT
+        cells = self._values[begin:] + self._values[:begin]
+        ahead = floor(now / STEP_S) - last
+        if ahead:
+            nothing = array("f", [self._empty] * min(abs(ahead), KEPT))
+            cells = cells[ahead:] + nothing if ahead > 0 else nothing + cells[:ahead]
+        return tuple([None if value != value else round(value, 1) for value in cells])  # noqa: PLR0124  # Each second, of each graph.
 
     def _reach(self, at: float) -> bool:
         """Begin the cells up to that of `at`; return whether there is one for it."""
@@ -80,7 +80,7 @@ class Trails:
         self._trail(owner, measure, counts=True).add(at, number)
 
     def read(self, owner: str, measure: str, now: float) -> tuple[float | None, ...]:
-        """Return the cells up to `now`, oldest first; nothing if nothing was ever told."""
+        """Return the cells up to `now`, oldest first and to a tenth; nothing if nothing was ever told."""
         trail = self._trails.get((owner, measure))
         return () if trail is None else trail.read(now)
 

@@ -40,7 +40,7 @@ def parse_object(text: str | bytes, *, what: str = "frame") -> JsonObject:
         raise RemoteProtocolError(f"{what} is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise RemoteProtocolError(f"{what} is not a JSON object")
-    if _deeper_than(document, DEPTH_MAX):
+    if _opens(text) > DEPTH_MAX and _deeper_than(document, DEPTH_MAX):
         raise RemoteProtocolError(f"{what} is nested deeper than {DEPTH_MAX}")
     return document
 
@@ -73,6 +73,11 @@ def _finite(value: Json) -> Json:
             return [_finite(inner) for inner in value]
         case _:
             return value
+
+
+def _opens(text: str | bytes) -> int:
+    """Return how often something is opened in a text: nothing in it is deeper than that."""
+    return text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
 
 
 def _deeper_than(value: Json, levels: int) -> bool:

@@ -45,6 +45,8 @@ EVENTS_QUEUED = 1_024
 BEAT_S = 1.0
 BEAT_EARLY = 0.9
 """A beat that is due within this part of the pace goes with a state: its watcher wakes once instead of twice."""
+TOGETHER_FROM_S = 1.0
+"""From this pace on, peers tell their states at the same moments of the clock: their watcher wakes once for all."""
 HELLO_WITHIN_S = 3.0
 SILENCE_S = 5.0
 """A watcher that hears nothing for this long, five beats, says that the peer is silent."""
@@ -181,7 +183,7 @@ class ServedSession:
         if self._subscribed and self._sent_rev != self._log.rev and now >= self._state_due:
             texts.append(self._log.since(self._sent_rev))
             self._sent_rev = self._log.rev
-            self._state_due = now + self._interval_s
+            self._state_due = now + self._until_next(at)
             if self._beat_due - now < BEAT_EARLY * min(self._interval_s, BEAT_S):
                 self._beat_due = now
         elif self._subscribed and self._sent_rev is None:
@@ -193,6 +195,14 @@ class ServedSession:
             texts.append(encode_frame(Beat(rev=self._log.rev, at=at, lag_ms=round(lag_ms, 3))))
             self._beat_due = now + BEAT_S
         return texts
+
+    def _until_next(self, at: float) -> float:
+        """Return when the state may be told again, in seconds from `at`, which is now in Unix seconds."""
+        pace = self._interval_s
+        if pace < TOGETHER_FROM_S:
+            return pace
+        left = pace - at % pace
+        return left if left > 0.9 * pace else left + pace
 
 
 @dataclass(frozen=True, slots=True)

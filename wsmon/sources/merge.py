@@ -57,6 +57,7 @@ class LiveCluster:
     def calm(self, on: bool) -> None:  # noqa: FBT001  # A word of the engine's, passed on.
         """Listen less closely while nothing is under way."""
         self._admin.calm(on)
+        self._processes.calm(on)
         if self._redis is not None:
             self._redis.calm(on)
 

@@ -7,10 +7,13 @@ from itertools import count
 from typing import Final
 
 from wsmon.model.inputs import Input, ProcessSample
+from wsmon.sources.clock import until_beat
 
 log = logging.getLogger(__name__)
 
 SAMPLE_EVERY_S: Final = 1.0
+CALM_EVERY_S: Final = 2.0
+"""… while nothing is under way."""
 FILES_EVERY: Final = 5
 """Open files are counted with every so many samples: the system lists them all for it."""
 
@@ -21,6 +24,11 @@ class ProcessSource:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._pids: dict[str, int] = {}
+        self._every_s = SAMPLE_EVERY_S
+
+    def calm(self, on: bool) -> None:  # noqa: FBT001  # A word of the caller's, passed on.
+        """Look less often while nothing is under way."""
+        self._every_s = CALM_EVERY_S if on else SAMPLE_EVERY_S
 
     def want(self, name: str, pid: int | None) -> None:
         """Sample `name` as process `pid` from now on; None stops it."""
@@ -62,4 +70,4 @@ class ProcessSource:
                     self._pids.pop(name, None)
                     continue
                 emit(sample)
-            await asyncio.sleep(SAMPLE_EVERY_S)
+            await asyncio.sleep(until_beat(self._clock(), self._every_s))

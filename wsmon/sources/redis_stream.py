@@ -16,6 +16,7 @@ from wsmon.model.inputs import Happened, Input, RedisSeen, RegistryBad, Registry
 from wsmon.protocol.codec import decode_event
 from wsmon.protocol.fields import parse_object
 from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
+from wsmon.sources.clock import until_beat
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class RedisSource:
             emit(RegistrySeen(entries=self._entries(names, texts, emit), at=at))
             emit(VerdictsSeen(verdicts=self._verdicts(table, emit), at=at))
             try:
-                async with asyncio.timeout(self._every_s):
+                async with asyncio.timeout(until_beat(self._clock(), self._every_s)):
                     await self._changed.wait()
             except TimeoutError:
                 pass

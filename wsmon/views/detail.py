@@ -73,10 +73,10 @@ def node_detail(model: ClusterModel, shown: str | None, heard: Voices) -> NodeDe
 
 def cluster_detail(model: ClusterModel, now: float) -> NodeDetail:
     """Return what the whole cluster was like over the last minutes: connected clients, and how many came back."""
-    connected = _rounded(model.trails.read(CLUSTER, "connected", now))
+    connected = model.trails.read(CLUSTER, "connected", now)
     # Of the cell that is not over yet nobody knows how much it will hold.
     counted = model.trails.read(CLUSTER, "resumed", now)[:-1]
-    resumed = _rounded(tuple(None if value is None else value / STEP_S for value in counted))
+    resumed = tuple(None if value is None else round(value / STEP_S, 1) for value in counted)
     known = [value for fleet in model.fleets() if (value := count(fleet.state, "connected")) is not None]
     return NodeDetail(
         node=CLUSTER,
@@ -385,18 +385,13 @@ def _strips(model: ClusterModel, item: str, row: NodeRow, now: float) -> Iterabl
         "lag": row.lag_ms,
     }
     for label, trail, measure in _MEASURES:
-        values = model.trails.read(item, trail, now)
         yield Strip(
             label=label,
             measure=measure,
             now=latest[trail],
-            values=_rounded(values),
+            values=model.trails.read(item, trail, now),
             old=row.silent_s is not None,
         )
-
-
-def _rounded(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
-    return tuple(None if value is None else round(value, 1) for value in values)
 
 
 def _for(since: float | None, now: float) -> str:
