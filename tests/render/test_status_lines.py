@@ -188,9 +188,10 @@ def test_who_may_not_heal_is_not_told_how() -> None:
     assert "^G Heal" in text_of(footer.footer(80, armed=True, fault=True, keymap=mapped))
 
 
-def test_a_fault_at_a_node_or_a_frozen_service_can_be_healed() -> None:
+def test_a_fault_wherever_it_is_or_a_frozen_service_can_be_healed() -> None:
     calm = frames.healthy()
     assert not footer.healable(calm)
+    assert footer.healable(replace(calm, header=replace(calm.header, faults=1)))
     assert footer.healable(replace(calm, nodes=(frames.node(fault="blackhole on gateway-n1"),)))
     redis, *rest = calm.services
     assert footer.healable(replace(calm, services=(replace(redis, state="frozen", good=False), *rest)))

@@ -71,6 +71,16 @@ def test_what_is_told_beside_health_gives_way_to_problems() -> None:
     assert (shown.health, shown.notices) == (Health.DEGRADED, ())
 
 
+def test_faults_on_links_that_end_at_no_node_are_counted_too_and_a_kill_is_not() -> None:
+    model = well()
+    assert head(model).faults == 0
+    model.apply(happened(FaultStarted(fault="latency", target="gateway-redis", ttl_s=5.0), T0, seq=1))
+    model.apply(happened(FaultStarted(fault="kill", target="n1", ttl_s=5.0), T0, seq=2))
+    assert head(model).faults == 1
+    all_beat(model, T0 + 5)
+    assert head(model, T0 + 5).faults == 0
+
+
 def test_a_cluster_that_every_node_has_left_is_not_healthy() -> None:
     model = well(["n1"])
     judge(model, T0 + 1, n1="left")

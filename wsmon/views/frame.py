@@ -123,6 +123,8 @@ class Header:
     """Short sentences, worst first: "redis is away for 3 s", "no checker leads", "gateway is gone"."""
     notices: tuple[str, ...] = ()
     """What is not as it should be although every node is online: faults that are on, nodes that a gateway cannot reach."""
+    faults: int = 0
+    """How many things are broken on purpose that healing would end, wherever they are."""
     armed: bool = True
     at: float = 0.0
     """When the frame was made."""

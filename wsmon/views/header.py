@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from wsmon.model.cluster import REDIS, ClusterModel
+from wsmon.model.incidents import KILL
 from wsmon.model.reading import count, span, table, text
 from wsmon.model.standing import Voices, leader
 from wsmon.protocol.frames import ReadOnlyJson
@@ -51,6 +52,7 @@ def header(
         notices=tuple(clean(notice) for notice in _notices(model, nodes, heard.now))
         if health is Health.HEALTHY
         else (),
+        faults=sum(fault.fault != KILL and heard.now < fault.until_at for fault in model.faults.values()),
         problems=() if health is Health.STARTING else tuple(clean(problem) for problem in problems[:PROBLEMS_MAX]),
         at=heard.now,
         nodes_online=sum(row.state is NodeState.ONLINE for row in listed),

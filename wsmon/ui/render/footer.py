@@ -133,8 +133,10 @@ def _with_cure(shown: list[tuple[str, str, str]], width: int, gap: int, keymap: 
 
 def healable(frame: Frame) -> bool:
     """Return whether something is broken on purpose that healing would end; who was killed has to be started."""
-    return any(row.fault not in {"", "kill"} for row in frame.nodes) or any(
-        service.state == "frozen" for service in frame.services
+    return (
+        frame.header.faults > 0
+        or any(row.fault not in {"", "kill"} for row in frame.nodes)
+        or any(service.state == "frozen" for service in frame.services)
     )
 
 
