@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.frames import healthy, removed
 from wsmon.commands import Action, Outcome
-from wsmon.engine import FRAMES_PER_S, Engine
+from wsmon.engine import BEAT_AFTER_S, FRAMES_PER_S, Engine
 from wsmon.engine_thread import EngineThread
 from wsmon.errors import UnreachableError
 from wsmon.model.cluster import ClusterModel
@@ -69,7 +69,7 @@ async def test_a_table_of_verdicts_is_news_only_if_it_says_something_else() -> N
     source, frames = Told(), list[Frame]()
     engine = Engine(source, RefusingOperator("test"), ClusterModel("c"), clock, on_frame=frames.append)
     task = asyncio.ensure_future(engine.run())
-    await asyncio.sleep(10.15)
+    await asyncio.sleep(10 + BEAT_AFTER_S + 0.15)  # Between two beats, and rested from the first.
     counts = []
     for state in (NodeState.ONLINE, NodeState.ONLINE, NodeState.REMOVED, NodeState.REMOVED):
         before = len(frames)
