@@ -33,6 +33,7 @@ from wsmon.model.inputs import (
 from wsmon.operators.audited import AuditedOperator
 from wsmon.operators.refuse import LockedOperator
 from wsmon.ports import Operator, Source
+from wsmon.protocol.beat import until_beat
 from wsmon.protocol.registry import Verdict
 from wsmon.protocol.states import NodeState
 from wsmon.recording.recorder import Recorder
@@ -172,7 +173,7 @@ class Engine:
                 self._on_calm(calm)
             beat_s = CALM_BEAT_S if calm else BEAT_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(beat_s - (self._clock() - BEAT_AFTER_S) % beat_s):
+                async with asyncio.timeout(until_beat(self._clock() - BEAT_AFTER_S, beat_s, least=0.0)):
                     await self._urgent.wait()
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from wsmon.errors import LocalProtocolError, RemoteProtocolError
+from wsmon.protocol.beat import until_beat
 from wsmon.protocol.codec import decode_frame, diff, encode_frame, merge_patch
 from wsmon.protocol.frames import (
     PROTOCOL,
@@ -183,7 +184,8 @@ class ServedSession:
         if self._subscribed and self._sent_rev != self._log.rev and now >= self._state_due:
             texts.append(self._log.since(self._sent_rev))
             self._sent_rev = self._log.rev
-            self._state_due = now + self._until_next(at)
+            together = self._interval_s >= TOGETHER_FROM_S
+            self._state_due = now + (until_beat(at, self._interval_s, least=0.9) if together else self._interval_s)
             if self._beat_due - now < BEAT_EARLY * min(self._interval_s, BEAT_S):
                 self._beat_due = now
         elif self._subscribed and self._sent_rev is None:
@@ -195,14 +197,6 @@ class ServedSession:
             texts.append(encode_frame(Beat(rev=self._log.rev, at=at, lag_ms=round(lag_ms, 3))))
             self._beat_due = now + BEAT_S
         return texts
-
-    def _until_next(self, at: float) -> float:
-        """Return when the state may be told again, in seconds from `at`, which is now in Unix seconds."""
-        pace = self._interval_s
-        if pace < TOGETHER_FROM_S:
-            return pace
-        left = pace - at % pace
-        return left if left > 0.9 * pace else left + pace
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The one clock of a run, and its beat."""
+"""The one clock of a run."""
 
 import time
 
@@ -12,12 +12,3 @@ class Clock:
     def __call__(self) -> float:
         """Return Unix seconds."""
         return self._offset + time.monotonic()
-
-
-def until_beat(now: float, every_s: float) -> float:
-    """Return how long to wait for the next multiple of `every_s` on the clock that is at least half of it away.
-
-    All that is done again and again is done at the same moments: one awakening for all costs half as much.
-    """
-    left = every_s - now % every_s
-    return left if left >= every_s / 2 else left + every_s

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Final
 
 from wsmon.model.inputs import Input, ProcessSample
-from wsmon.sources.clock import until_beat
+from wsmon.protocol.beat import until_beat
 
 log = logging.getLogger(__name__)
 

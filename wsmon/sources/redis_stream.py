@@ -13,10 +13,10 @@ from typing import Any, Final
 from wsmon.agent.cancellation import obey_cancellation
 from wsmon.errors import RemoteProtocolError
 from wsmon.model.inputs import Happened, Input, RedisSeen, RegistryBad, RegistrySeen, VerdictsSeen
+from wsmon.protocol.beat import until_beat
 from wsmon.protocol.codec import decode_event
 from wsmon.protocol.fields import parse_object
 from wsmon.protocol.registry import Keys, RegistryEntry, Verdict, decode_entry, decode_verdict
-from wsmon.sources.clock import until_beat
 
 log = logging.getLogger(__name__)
 

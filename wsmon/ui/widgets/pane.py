@@ -111,7 +111,7 @@ class Pane(Widget):
         return self._line(y, self.size)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return lines for Textual, as they are: there is nothing around them, so nothing else needs to be added."""
+        """Return lines for Textual as they are; only where a frame stands around them has it anything to add."""
         if self.styles.gutter:
             return super().render_lines(crop)
         size = self.size
